@@ -1,0 +1,50 @@
+"""One encoder alone: something is embedded, passes a stack, and is pooled to one vector."""
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from sensorium.nn.block import Stack
+from sensorium.types import Ids, Tokens
+
+
+class Encoder(nn.Module):
+    """Embedding, stack, pool: the tower of ViT, of CLIP's pictures and of CLIP's texts."""
+
+    def __init__(self, embed: nn.Module, stack: Stack, pool: nn.Module):
+        super().__init__()
+        self.embed, self.stack, self.pool = embed, stack, pool
+
+    def features(self, x: Float[Tensor, "b 3 y x"] | Ids) -> Tokens:
+        """One state a token, behind the stack's norm."""
+        return self.stack(self.embed(x))
+
+    def forward(self, x: Float[Tensor, "b 3 y x"] | Ids) -> Float[Tensor, "b e"]:
+        return self.pool(self.features(x))
+
+
+class ConvEncoder(nn.Module):
+    """A convolutional trunk and a pool: the ResNet tower."""
+
+    def __init__(self, trunk: nn.Module, pool: nn.Module):
+        super().__init__()
+        self.trunk, self.pool = trunk, pool
+
+    def forward(self, x: Float[Tensor, "b 3 y x"]) -> Float[Tensor, "b e"]:
+        return self.pool(self.trunk(x))
+
+
+class Classifier(nn.Module):
+    """A tower and a linear head, one logit a class; `features` are what the head reads."""
+
+    def __init__(self, tower: nn.Module, head: nn.Module):
+        super().__init__()
+        self.tower, self.head = tower, head
+
+    def features(self, image: Float[Tensor, "b 3 y x"]) -> Float[Tensor, "b d"]:
+        return self.tower(image)
+
+    def classify(self, image: Float[Tensor, "b 3 y x"]) -> Float[Tensor, "b v"]:
+        return self.head(self.tower(image))
+
+    def forward(self, image: Float[Tensor, "b 3 y x"]) -> Float[Tensor, "b v"]:
+        return self.classify(image)

@@ -1,0 +1,118 @@
+"""The transformer layer, as residual branches handed in built, and the stack of them."""
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from sensorium.nn.attention import SelfAttention
+from sensorium.nn.sight import View, sight
+from sensorium.types import Tokens
+
+
+class MLP(nn.Module):
+    """Two linear layers with an activation between them, applied to each token alone."""
+
+    def __init__(self, width: int, hidden: int, act: nn.Module, bias: bool = True):
+        super().__init__()
+        self.up = nn.Linear(width, hidden, bias=bias)
+        self.act = act
+        self.down = nn.Linear(hidden, width, bias=bias)
+
+    def forward(self, x: Float[Tensor, "b n d"], view: View) -> Float[Tensor, "b n d"]:
+        return self.down(self.act(self.up(x)))
+
+
+class Pre(nn.Module):
+    """x + f(norm(x)): the branch of ViT, CLIP, GPT-2 and LLaMA."""
+
+    def __init__(self, f: nn.Module, norm: nn.Module):
+        super().__init__()
+        self.norm, self.f = norm, f
+
+    def forward(self, x: Float[Tensor, "b n d"], view: View) -> Float[Tensor, "b n d"]:
+        return x + self.f(self.norm(x), view)
+
+
+class Post(nn.Module):
+    """norm(x + f(x)): the branch of the first transformer and of BERT."""
+
+    def __init__(self, f: nn.Module, norm: nn.Module):
+        super().__init__()
+        self.f, self.norm = f, norm
+
+    def forward(self, x: Float[Tensor, "b n d"], view: View) -> Float[Tensor, "b n d"]:
+        return self.norm(x + self.f(x, view))
+
+
+class Block(nn.Module):
+    """A layer: residual branches in the order they are named.
+
+    The single unit of compiling, sharding and activation checkpointing. ViT's layer is
+    `Block(attn=Pre(SelfAttention(d, h), ln(d)), mlp=Pre(MLP(d, 4 * d, act), ln(d)))`.
+    """
+
+    def __init__(self, **branches: nn.Module):
+        super().__init__()
+        for name, branch in branches.items():
+            self.add_module(name, branch)
+
+    def forward(self, x: Float[Tensor, "b n d"], view: View) -> Float[Tensor, "b n d"]:
+        for branch in self.children():
+            x = branch(x, view)
+        return x
+
+
+class Stack(nn.Module):
+    """Blocks one after the other, and the norm behind the last (an Identity where there is none)."""
+
+    def __init__(self, blocks: list[Block], norm: nn.Module | None = None):
+        super().__init__()
+        self.blocks = nn.ModuleList(blocks)
+        self.norm = norm if norm is not None else nn.Identity()
+
+    def forward(self, tokens: Tokens, memory: Tokens | None = None) -> Tokens:
+        """States of the last block, normalised; `memory` is what cross-attention reads."""
+        x, view = tokens.x, self.view(tokens, memory)
+        for block in self.blocks:
+            x = block(x, view)
+        return tokens._replace(x=self.norm(x))
+
+    def states(self, tokens: Tokens, memory: Tokens | None = None) -> list[Float[Tensor, "b n d"]]:
+        """What enters the first block, then what leaves each block; the last is before the norm."""
+        x, view = tokens.x, self.view(tokens, memory)
+        states = [x]
+        for block in self.blocks:
+            x = block(x, view)
+            states.append(x)
+        return states
+
+    @staticmethod
+    def view(tokens: Tokens, memory: Tokens | None) -> View:
+        """The masks, worked out once for the whole stack."""
+        if memory is None:
+            return View(see=sight(tokens.at))
+        if memory.at is not None:
+            raise ValueError("a memory with a layout of its own is not supported: pass at=None")
+        return View(see=sight(tokens.at), memory=memory.x)
+
+
+def layer_norm(width: int, eps: float) -> nn.LayerNorm:
+    """Layer normalisation; `eps` has no default, since published models differ in it."""
+    return nn.LayerNorm(width, eps=eps)
+
+
+def pre_layer(width: int, heads: int, act: nn.Module, eps: float, hidden: int | None = None) -> Block:
+    """The pre-norm layer of ViT and CLIP (Dosovitskiy et al. 2020, equations 2 and 3)."""
+    return Block(
+        attn=Pre(SelfAttention(width, heads), layer_norm(width, eps)),
+        mlp=Pre(MLP(width, hidden or 4 * width, act), layer_norm(width, eps)),
+    )
+
+
+def post_layer(
+    width: int, heads: int, act: nn.Module, eps: float, hidden: int | None = None
+) -> Block:
+    """The post-norm layer of BERT (Devlin et al. 2018)."""
+    return Block(
+        attn=Post(SelfAttention(width, heads), layer_norm(width, eps)),
+        mlp=Post(MLP(width, hidden or 4 * width, act), layer_norm(width, eps)),
+    )

@@ -1,0 +1,42 @@
+"""From the tokens of a sample to the one vector that stands for it."""
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from sensorium.types import Ragged, Tokens
+
+
+class First(nn.Module):
+    """The first token (the class token), normalised, then projected."""
+
+    def __init__(self, norm: nn.Module, proj: nn.Module):
+        super().__init__()
+        self.norm, self.proj = norm, proj
+
+    def forward(self, tokens: Tokens) -> Float[Tensor, "b e"]:
+        return self.proj(self.norm(tokens.x[:, 0]))
+
+
+class Last(nn.Module):
+    """The last token of each text, normalised, then projected (CLIP's end-of-text feature)."""
+
+    def __init__(self, norm: nn.Module, proj: nn.Module):
+        super().__init__()
+        self.norm, self.proj = norm, proj
+
+    def forward(self, tokens: Tokens) -> Float[Tensor, "b e"]:
+        if not isinstance(tokens.at, Ragged):
+            raise ValueError("pooling the last token needs texts laid end to end (types.Ragged)")
+        last = tokens.at.rows[:, -1]  # rows repeat a text's last token to their end
+        return self.proj(self.norm(tokens.x[0, last]))
+
+
+class Mean(nn.Module):
+    """The mean of all tokens, normalised, then projected (global average pooling)."""
+
+    def __init__(self, norm: nn.Module, proj: nn.Module):
+        super().__init__()
+        self.norm, self.proj = norm, proj
+
+    def forward(self, tokens: Tokens) -> Float[Tensor, "b e"]:
+        return self.proj(self.norm(tokens.x.mean(dim=1)))

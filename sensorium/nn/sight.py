@@ -1,0 +1,72 @@
+"""Who sees whom, worked out once a stack from the tokens' layout and handed to every block."""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from sensorium.types import Layout, Ragged
+
+
+class Masked(NamedTuple):
+    """A dense mask; True where the query may see the key."""
+
+    mask: Bool[Tensor, "b 1 n k"]
+
+
+class PerText(NamedTuple):
+    """Tokens laid end to end, attended text by text (see `types.Ragged`).
+
+    `mask` is None for causal texts: there the padding stands after every real token, and a causal
+    kernel never looks at it.
+    """
+
+    at: Ragged
+    mask: Bool[Tensor, "b 1 1 n"] | None
+
+
+Sight = Masked | PerText | None
+
+
+class View(NamedTuple):
+    """What a block is given beside its tokens: their sight, and a memory to read, with its own."""
+
+    see: Sight = None
+    memory: Float[Tensor, "b k d"] | None = None
+    see_memory: Sight = None
+
+
+def sees(query: Layout, key: Layout) -> Bool[Tensor, "b 1 n k"]:
+    """True where the segments are equal and the key's rank is at most the query's."""
+    same = query.seg[:, :, None] == key.seg[:, None, :]
+    return (same & (key.rank[:, None, :] <= query.rank[:, :, None]))[:, None]
+
+
+def sight(at: Layout | Ragged | None) -> Sight:
+    """The sight of tokens among themselves."""
+    if at is None:
+        return None
+    if isinstance(at, Layout):
+        return Masked(sees(at, at))
+    if at.causal:
+        return PerText(at, None)
+    place = torch.arange(at.rows.shape[1], device=at.rows.device)
+    return PerText(at, (place[None, :] < at.lengths[:, None])[:, None, None, :])
+
+
+def attend(
+    q: Float[Tensor, "b n h w"], k: Float[Tensor, "b k h w"], v: Float[Tensor, "b k h w"], see: Sight
+) -> Float[Tensor, "b n d"]:
+    """Softmax attention, heads joined again; `w` is the width of a head (d = h * w)."""
+    if isinstance(see, PerText):
+        rows, back = see.at.rows, see.at.back
+        spread = [z[0][rows].transpose(1, 2) for z in (q, k, v)]  # b h n w
+        out = F.scaled_dot_product_attention(
+            *spread, attn_mask=see.mask, is_causal=see.mask is None
+        )
+        return out.transpose(1, 2).flatten(2).flatten(0, 1)[back][None]
+    q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
+    out = F.scaled_dot_product_attention(q, k, v, attn_mask=None if see is None else see.mask)
+    return out.transpose(1, 2).flatten(2)
