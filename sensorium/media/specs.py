@@ -1,0 +1,152 @@
+"""Specs of image transforms: pure data, and the ones that published models use.
+
+A spec is a JSON object and holds everything that decides the outcome; a checkpoint carries it.
+`name` picks the algorithm and ends in its version, which changes whenever an output would.
+
+    pillow-shorter-crop/1  Pillow resizes the shorter side to `resize` px, then a centre crop of
+                           `size` px, with torchvision's two roundings
+    pillow-square/1        Pillow resizes to `size` x `size` px whatever the shape
+    canvas/1               Pillow fits the whole picture on a square canvas of `size` px, centred;
+                           what is left over shows `background`
+    turbo-shorter-crop/1   as their `pillow-` namesakes, within one grey level a pixel: JPEG by
+    turbo-square/1         simplejpeg (libjpeg-turbo), resize in 8 bits by torch
+    plain-square/1         bilinear without anti-aliasing, in float, to `size` x `size` px: what
+                           `tf.image.resize` does by default. Not Pillow's: a reduced picture
+                           differs by tens of grey levels at edges
+
+Fields common to all: `size`; `filter` ("bilinear" or "bicubic"); `mean`, `std` of three channels,
+of pixels in 0 to 1; `exif` (turn upright by the Exif orientation); and `rgb`, what becomes of
+other modes: "after-resize" (resized in their own mode, then `convert("RGB")`, so a palette picture
+is resized by nearest neighbour), "drop-alpha" (`convert("RGB")` first) or a colour [r, g, b] that
+transparent pixels are laid over, first.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from sensorium.media.budget import MediaError
+
+Spec = dict[str, Any]
+"""A JSON object: strings, whole numbers, booleans and lists of numbers."""
+
+NAMES = (
+    "pillow-shorter-crop/1",
+    "pillow-square/1",
+    "canvas/1",
+    "turbo-shorter-crop/1",
+    "turbo-square/1",
+    "plain-square/1",
+)
+
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+HALF = (0.5, 0.5, 0.5)
+
+
+def openai_clip(size: int = 224) -> Spec:
+    """The transform that OpenAI's CLIP models were published with (clip/clip.py, `_transform`).
+
+    Equal bit for bit to Resize, CenterCrop, convert("RGB"), ToTensor, Normalize as torchvision 0.9
+    and later computes them; in that order: resizing comes before the conversion, and the Exif
+    orientation is not looked at.
+    """
+    spec = _spec("pillow-shorter-crop/1", size, "bicubic", "after-resize", CLIP_MEAN, CLIP_STD)
+    return spec | {"resize": size, "exif": False}
+
+
+def timm_vit(size: int = 224, crop: float = 0.9) -> Spec:
+    """timm's evaluation transform of its ViT models: bicubic, crop 0.9 (1.0 at 384 px)."""
+    spec = _spec("pillow-shorter-crop/1", size, "bicubic", "drop-alpha", HALF, HALF)
+    return spec | {"resize": math.floor(size / crop), "exif": False}
+
+
+def square_vit(size: int = 224) -> Spec:
+    """Straight to a square by Pillow's bilinear: Hugging Face's processor of Google's ViT models."""
+    spec = _spec("pillow-square/1", size, "bilinear", "drop-alpha", HALF, HALF)
+    return spec | {"exif": False}
+
+
+def google_vit(size: int = 224) -> Spec:
+    """Google's own evaluation of ViT: `tf.image.resize` to a square, then (x - 127.5) / 127.5.
+
+    Written from TensorFlow's definition (half-pixel centres, no anti-aliasing).
+    """
+    spec = _spec("plain-square/1", size, "bilinear", "drop-alpha", HALF, HALF)
+    return spec | {"exif": False}
+
+
+def canvas(
+    size: int, *, background: tuple[int, int, int] = (255, 255, 255), mean=CLIP_MEAN, std=CLIP_STD
+) -> Spec:
+    """The whole picture on a square canvas, for emoji and drawings and small models."""
+    spec = _spec("canvas/1", size, "bicubic", list(background), mean, std)
+    return spec | {"background": list(background), "exif": True}
+
+
+def turbo(spec: Spec) -> Spec:
+    """The fast version of a `pillow-` spec: another name, at most one grey level away.
+
+    The fast version always converts to RGB before it resizes, so "after-resize" becomes
+    "drop-alpha": the same for pictures without alpha or palette.
+
+    Raises:
+        MediaError: the spec has no fast version.
+    """
+    name = str(spec["name"])
+    if not name.startswith("pillow-"):
+        raise MediaError(f"transform {name} has no fast version; only the pillow- ones have")
+    rgb = "drop-alpha" if spec["rgb"] == "after-resize" else spec["rgb"]
+    return spec | {"name": name.replace("pillow-", "turbo-"), "rgb": rgb}
+
+
+def _spec(name: str, size: int, filter: str, rgb: str | list[int], mean, std) -> Spec:
+    fields = {"name": name, "size": size, "filter": filter, "rgb": rgb}
+    return fields | {"mean": list(mean), "std": list(std)}
+
+
+def check(spec: Mapping[str, Any]) -> None:
+    """Raise MediaError unless every field of a spec is known, present and possible."""
+    name = spec.get("name")
+    if name not in NAMES:
+        raise MediaError(f"unknown transform {name!r}; known: {', '.join(NAMES)}")
+    wanted = {"name", "size", "filter", "rgb", "exif", "mean", "std"}
+    wanted |= {"resize"} if "shorter-crop" in name else set()
+    wanted |= {"background"} if name == "canvas/1" else set()
+    if wanted != spec.keys():
+        odd = sorted(wanted ^ spec.keys())
+        raise MediaError(f"transform {name}: fields missing or unknown: {', '.join(odd)}")
+    filters = ("bilinear",) if name == "plain-square/1" else ("bilinear", "bicubic")
+    early = name != "pillow-shorter-crop/1" and name != "pillow-square/1"
+    good = {
+        "size": _whole(spec["size"], 1, 4096),
+        "resize": _whole(spec.get("resize", spec["size"]), spec["size"], 8192),
+        "filter": spec["filter"] in filters,
+        "exif": isinstance(spec["exif"], bool),
+        "rgb": spec["rgb"] == "drop-alpha"
+        or (spec["rgb"] == "after-resize" and not early)
+        or _colour(spec["rgb"]),
+        "background": _colour(spec.get("background", [0, 0, 0])),
+        "mean": _three(spec["mean"]),
+        "std": _three(spec["std"]) and min(spec["std"]) > 0,
+    }
+    for field, fine in good.items():
+        if not fine:
+            raise MediaError(f"transform {name}: {field} = {spec.get(field)!r} is not possible")
+
+
+def _whole(value: Any, low: int, high: int) -> bool:
+    return type(value) is int and type(low) is int and low <= value <= high
+
+
+def _three(value: Any) -> bool:
+    numbers = isinstance(value, list | tuple) and all(type(v) in (int, float) for v in value)
+    return numbers and len(value) == 3 and all(map(math.isfinite, value))
+
+
+def _colour(value: Any) -> bool:
+    return (
+        isinstance(value, list | tuple)
+        and len(value) == 3
+        and all(_whole(v, 0, 255) for v in value)
+    )

@@ -1,0 +1,181 @@
+"""From a spec (see `sensorium.media.specs`) to the function it describes: a picture to a tensor."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from PIL import Image
+from torch import Tensor
+
+from sensorium.media.budget import BUDGET, Budget, MediaError
+from sensorium.media.door import DAMAGE, Source, called, open_original, to_rgb
+from sensorium.media.fast import decode_jpeg_rgb, resize_rgb
+from sensorium.media.specs import Spec, check
+
+Pixels = UInt8[np.ndarray, "y x 3"] | Float[np.ndarray, "y x 3"]
+
+_FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+
+
+def transform(spec: Mapping[str, Any], *, budget: Budget = BUDGET) -> "Transform":
+    """The function that a spec describes.
+
+    Raises:
+        MediaError: an unknown name (the known ones are listed), or a field that is missing,
+            unknown, or out of range.
+    """
+    return Transform(spec, budget)
+
+
+class Transform:
+    """A spec made callable: picture in, float32 (3 y x) out. Small, and safe to send to a worker."""
+
+    def __init__(self, spec: Mapping[str, Any], budget: Budget = BUDGET):
+        self.spec: Spec = dict(spec)
+        self.budget = budget
+        check(self.spec)
+        self._pixels = _PIXELS[self.spec["name"]]
+        self._mean = torch.tensor(self.spec["mean"], dtype=torch.float32).view(3, 1, 1)
+        self._std = torch.tensor(self.spec["std"], dtype=torch.float32).view(3, 1, 1)
+
+    def __call__(
+        self, source: Source, *, name: str | None = None, out: Tensor | None = None
+    ) -> Float[Tensor, "3 y x"]:
+        """Decode, resize and normalise one picture.
+
+        Args:
+            source: path, bytes, PIL image or uint8 array.
+            name: what an error calls the picture; by default its path.
+            out: a (3 y x) tensor to write into, e.g. one row of a batch, of any float dtype.
+
+        Raises:
+            MediaError: whatever is wrong with the picture.
+        """
+        return self.normalise(self.pixels(source, name=name), out=out)
+
+    def pixels(self, source: Source, *, name: str | None = None) -> Pixels:
+        """The picture as the net will see it before it is normalised: (y x 3), 0 to 255."""
+        return self._pixels(self.spec, source, name, self.budget)
+
+    def normalise(self, pixels: Pixels, *, out: Tensor | None = None) -> Float[Tensor, "3 y x"]:
+        """(pixels / 255 - mean) / std, in ToTensor's and Normalize's order of operations."""
+        plane = torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
+        plane = plane.to(torch.float32).div_(255).sub_(self._mean).div_(self._std)
+        return plane if out is None else out.copy_(plane)
+
+
+# --- the algorithms: (spec, picture) -> pixels ---------------------------------------------------
+
+
+def shorter_size(width: int, height: int, shorter: int) -> tuple[int, int]:
+    """Width and height after torchvision's Resize(shorter): the longer side is rounded down."""
+    if width <= height:
+        return shorter, int(shorter * height / width)
+    return int(shorter * width / height), shorter
+
+
+def crop_corner(width: int, height: int, size: int) -> tuple[int, int]:
+    """Left and top of torchvision's CenterCrop(size): halves are rounded to the even number.
+
+    torchvision 0.8 rounded them up; OpenAI's and timm's models are evaluated with either.
+    """
+    return round((width - size) / 2), round((height - size) / 2)
+
+
+def _pillow_shorter_crop(spec: Spec, source: Source, name: str | None, budget: Budget) -> Pixels:
+    image, name = _open(spec, source, name, budget), called(source, name)
+    width, height = shorter_size(*image.size, spec["resize"])
+    _check_resized(image.size, (width, height), name, budget)
+    left, top = crop_corner(width, height, spec["size"])
+    image = _resize(image, (width, height), spec["filter"], name)
+    return _rgb_array(image.crop((left, top, left + spec["size"], top + spec["size"])), name)
+
+
+def _pillow_square(spec: Spec, source: Source, name: str | None, budget: Budget) -> Pixels:
+    image, name = _open(spec, source, name, budget), called(source, name)
+    return _rgb_array(_resize(image, (spec["size"],) * 2, spec["filter"], name), name)
+
+
+def _canvas(spec: Spec, source: Source, name: str | None, budget: Budget) -> Pixels:
+    image, size = _open(spec, source, name, budget), spec["size"]
+    scale = size / max(image.size)
+    width, height = (max(1, round(side * scale)) for side in image.size)
+    image = image.resize((width, height), _FILTERS[spec["filter"]])
+    if width == height:
+        return np.array(image)
+    ground = Image.new("RGB", (size, size), tuple(spec["background"]))
+    ground.paste(image, ((size - width) // 2, (size - height) // 2))
+    return np.array(ground)
+
+
+def _turbo_shorter_crop(spec: Spec, source: Source, name: str | None, budget: Budget) -> Pixels:
+    array, name = _fast_rgb(spec, source, name, budget), called(source, name)
+    width, height = shorter_size(array.shape[1], array.shape[0], spec["resize"])
+    _check_resized((array.shape[1], array.shape[0]), (width, height), name, budget)
+    left, top = crop_corner(width, height, spec["size"])
+    array = resize_rgb(array, width, height, spec["filter"])
+    return array[top : top + spec["size"], left : left + spec["size"]]
+
+
+def _turbo_square(spec: Spec, source: Source, name: str | None, budget: Budget) -> Pixels:
+    array = _fast_rgb(spec, source, name, budget)
+    return resize_rgb(array, spec["size"], spec["size"], spec["filter"])
+
+
+def _plain_square(spec: Spec, source: Source, name: str | None, budget: Budget) -> Pixels:
+    array = np.array(_open(spec, source, name, budget))
+    plane = torch.from_numpy(array).permute(2, 0, 1)[None].float()
+    plane = torch.nn.functional.interpolate(
+        plane, (spec["size"],) * 2, mode="bilinear", align_corners=False, antialias=False
+    )
+    return plane[0].permute(1, 2, 0).numpy()
+
+
+_PIXELS: dict[str, Callable[[Spec, Source, str | None, Budget], Pixels]] = {
+    "pillow-shorter-crop/1": _pillow_shorter_crop,
+    "pillow-square/1": _pillow_square,
+    "canvas/1": _canvas,
+    "turbo-shorter-crop/1": _turbo_shorter_crop,
+    "turbo-square/1": _turbo_square,
+    "plain-square/1": _plain_square,
+}
+
+
+def _open(spec: Spec, source: Source, name: str | None, budget: Budget) -> Image.Image:
+    image = open_original(source, name=name, budget=budget, exif=spec["exif"])
+    if spec["rgb"] == "after-resize":
+        return image
+    background = None if spec["rgb"] == "drop-alpha" else tuple(spec["rgb"])
+    return to_rgb(image, background, name=called(source, name))
+
+
+def _fast_rgb(spec: Spec, source: Source, name: str | None, budget: Budget) -> Pixels:
+    array = decode_jpeg_rgb(source, name=name, budget=budget, exif=spec["exif"])
+    return np.array(_open(spec, source, name, budget)) if array is None else array
+
+
+def _resize(image: Image.Image, size: tuple[int, int], filter: str, name: str) -> Image.Image:
+    try:
+        return image.resize(size, _FILTERS[filter])
+    except DAMAGE as error:  # a mode that Pillow cannot resize
+        raise MediaError(f"{name}: mode {image.mode} cannot be resized") from error
+
+
+def _rgb_array(image: Image.Image, name: str) -> Pixels:
+    try:
+        return np.array(image.convert("RGB"))
+    except DAMAGE as error:
+        raise MediaError(f"{name}: mode {image.mode} cannot be made RGB") from error
+
+
+def _check_resized(
+    size: tuple[int, int], resized: tuple[int, int], name: str, budget: Budget
+) -> None:
+    """A picture of 1 x 5000 pixels is small until its shorter side is 224."""
+    if resized[0] * resized[1] > budget.pixels:
+        raise MediaError(
+            f"{name}: too narrow: {size[0]} x {size[1]} pixels would be resized to "
+            f"{resized[0]} x {resized[1]}, over the budget of {budget.pixels} pixels"
+        )
