@@ -5,8 +5,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from sensorium.data.errors import DataError
-from sensorium.data.tokenizers import clip_bpe
+from sensorium.data.tokenizers import clip_bpe, trained
 from sensorium.data.tokenizers.clip_bpe import ClipBPE
+from sensorium.data.tokenizers.trained import TrainedBPE, train_bpe
+
+__all__ = ["KINDS", "ClipBPE", "Tokenizer", "TrainedBPE", "tokenizer", "train_bpe"]
 
 
 class Tokenizer(Protocol):
@@ -30,22 +33,32 @@ class Tokenizer(Protocol):
     def spec(self) -> dict[str, str | int | bool]: ...
 
 
-KINDS = (clip_bpe.KIND,)
+KINDS = (clip_bpe.KIND, trained.KIND)
 
 
 def tokenizer(spec: Mapping[str, Any], folder: str | Path | None = None) -> Tokenizer:
     """Build the tokenizer that a manifest describes; what it cannot honour exactly, it refuses.
 
     `folder` is the checkpoint's: a trained tokenizer's table lies in it.
-    DataError: an unknown kind, or an entry that is missing, unknown or of another value than
-    this version of the tokenizer has.
+    OSError: that table is missing. DataError: an unknown kind; a table that is not the one
+    described; an entry that is missing, unknown, or of another value than it would have here.
     """
     kind = spec.get("kind")
     if kind not in KINDS:
         raise DataError(f"unknown kind of tokenizer {kind!r}; known: {', '.join(KINDS)}")
-    made: Tokenizer = ClipBPE(spec.get("length", 77), spec.get("truncate", False))
+    common = {"length", "truncate"}
+    needed = common if kind == clip_bpe.KIND else common | {"lower", "sha256"}
+    if missing := sorted(needed - set(spec)):
+        raise DataError(f"the description of the tokenizer {kind} lacks {', '.join(missing)}")
+    made: Tokenizer
+    if kind == clip_bpe.KIND:
+        made = ClipBPE(spec["length"], spec["truncate"])
+    elif folder is None:
+        raise DataError(f"a tokenizer {kind} needs the checkpoint's folder, where its table lies")
+    else:
+        made = trained.read(folder, **{k: spec[k] for k in sorted(needed)})
     mine = made.spec()
     if wrong := sorted(k for k in {*mine, *spec} if k not in spec or mine.get(k) != spec[k]):
-        said = "; ".join(f"{k}: {spec.get(k)!r} here, {mine.get(k)!r} expected" for k in wrong)
+        said = "; ".join(f"{k} is {spec.get(k)!r}, but here {mine.get(k)!r}" for k in wrong)
         raise DataError(f"the tokenizer {kind} cannot be built as described: {said}")
     return made

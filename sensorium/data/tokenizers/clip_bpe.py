@@ -1,7 +1,8 @@
 """CLIP's tokenizer: a lower-cased byte-level BPE of 49,408 ids with marked word ends.
 
 Radford et al. 2021, "Learning Transferable Visual Models From Natural Language Supervision",
-section 2.4, and its released code: for every str the ids are those of the original.
+section 2.4, and its released code: for every str the ids are those of the original, except that
+two kinds of text made to exhaust time are refused (see `clean`).
 """
 
 import gzip
@@ -22,6 +23,7 @@ KIND = "clip-bpe/1"
 TABLE = "bpe_simple_vocab_16e6.txt.gz"
 SHA256 = "924691ac288e54409236115652ad4aa250f48203de50a9e4722a6ecd48d6804a"
 VOCAB, SOT, EOT, PAD = 49_408, 49_406, 49_407, 0
+MOST_CHARACTERS = 100_000
 
 _SPECIAL = {"<|startoftext|>": SOT, "<|endoftext|>": EOT}
 _WORDS = regex.compile(
@@ -29,6 +31,8 @@ _WORDS = regex.compile(
     regex.IGNORECASE,
 )
 _SPACE = regex.compile(r"\s+")
+# "&amp;amp;amp;...": ftfy undoes one level a round, a second and more for some kilobytes of it.
+_NESTED = regex.compile(r"(?:(?:amp|#0*38|#x0*26);){256}", regex.IGNORECASE)
 
 
 @lru_cache(maxsize=1)
@@ -75,9 +79,23 @@ def _cut(piece: str) -> list[int]:
 
 
 def clean(text: str) -> str:
-    """The original's cleaning: ftfy, HTML entities twice, single spaces, lower case."""
+    """The original's cleaning: ftfy, HTML entities twice, single spaces, lower case.
+
+    DataError: more than 100,000 characters, or "&amp;amp;..." nested 256 deep, where cleaning
+    would take seconds to hours.
+    """
+    if len(text) > MOST_CHARACTERS:
+        raise DataError(
+            f"a text has {len(text)} characters, the limit is {MOST_CHARACTERS}; it starts "
+            f"{text[:40]!r}: shorten it before it is tokenized"
+        )
     if text.isascii() and text.isprintable() and "&" not in text:
         return text.lower()  # ftfy and the entities leave such text alone; spaces are split away
+    if _NESTED.search(text):
+        raise DataError(
+            f"the text starting {text[:40]!r} holds HTML references nested more than 255 deep "
+            "(&amp;amp;...): unescape it before it is tokenized"
+        )
     text = html.unescape(html.unescape(ftfy.fix_text(text))).strip()
     return _SPACE.sub(" ", text).strip().lower()
 
