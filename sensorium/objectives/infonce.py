@@ -115,11 +115,9 @@ def one_way(
     sizes = _sizes(query, keys, log_scale, ranks, ("no groups", None))
     start = parts(sizes)[position(ranks)[0]].start
     total = sum(sizes)
-    weights = query.new_tensor(
-        [[1 - smoothing], [smoothing / max(total, 1)]], dtype=_compute(query)
-    )
+    weights = query.new_tensor([[1 - smoothing], [smoothing / max(total, 1)]], dtype=working(query))
     how = tiles.Marking(both=False, share=False, smooth=smoothing > 0, tile=tile)
-    plan = _Plan(
+    plan = Plan(
         positive=positive + start,
         rows=(weights.expand(2, len(query)), None),
         columns=(weights.expand(2, total), None),
@@ -144,7 +142,7 @@ def symmetric(
 
     Over ranks the texts are gathered and each rank marks its pictures against all texts; of every
     text's softmax only two numbers travel. Traffic a rank: all texts once forward, their gradients
-    once backward. `ring.symmetric` gives the same without ever holding all texts.
+    once backward. `ring.ring_symmetric` gives the same without ever holding all texts.
 
     Args:
         image: unit vectors.
@@ -171,7 +169,7 @@ def symmetric(
     return _gathered(image, text, log_scale, plan)
 
 
-class _Plan(NamedTuple):
+class Plan(NamedTuple):
     """All that is known of a step before any logit is computed."""
 
     positive: Int[Tensor, " b"]  # the answer's place among all keys of all ranks
@@ -191,7 +189,7 @@ def plan_symmetric(
     smoothing: float,
     ranks: dist.ProcessGroup | None,
     tile: int,
-) -> _Plan:
+) -> Plan:
     """Checks the arguments of `symmetric`, here and against the other ranks, and counts groups."""
     _check(image, text, log_scale, smoothing, tile)
     if len(image) != len(text):
@@ -209,7 +207,7 @@ def plan_symmetric(
     sizes = _sizes(image, text, log_scale, ranks, ("groups", group))
     own = parts(sizes)[position(ranks)[0]]
     total = sum(sizes)
-    answers = torch.ones(total, dtype=_compute(image), device=image.device)
+    answers = torch.ones(total, dtype=working(image), device=image.device)
     seen = torch.full_like(answers, total)
     every = None
     if group is not None:
@@ -220,7 +218,7 @@ def plan_symmetric(
         else:
             seen = total + 1 - counts[inverse].to(seen)
     weights = torch.stack(((1 - smoothing) / answers, smoothing / seen))
-    return _Plan(
+    return Plan(
         positive=torch.arange(own.start, own.stop, device=image.device),
         rows=(weights[:, own], None if every is None else every[own]),
         columns=(weights, every),
@@ -234,9 +232,9 @@ class _Gathered(torch.autograd.Function):
     """This rank's rows against the gathered keys of all ranks."""
 
     @staticmethod
-    def forward(ctx, query: Tensor, keys: Tensor, log_scale: Tensor, plan: _Plan):
+    def forward(ctx, query: Tensor, keys: Tensor, log_scale: Tensor, plan: Plan):
         with torch.autocast(query.device.type, enabled=False):
-            scale = log_scale.to(_compute(query)).exp().reshape(())
+            scale = log_scale.to(working(query)).exp().reshape(())
             every = gather(keys, plan.sizes, plan.ranks)
             rows, columns = tiles.side(*plan.rows), tiles.side(*plan.columns)
             tiles.scan(query, every, scale, plan.positive, rows, columns, plan.how)
@@ -253,10 +251,10 @@ class _Gathered(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, down: Tensor, across: Tensor):  # pyright: ignore[reportIncompatibleMethodOverride]
         query, keys, every, log_scale, row_stats, column_stats = ctx.saved_tensors
-        plan: _Plan = ctx.plan
+        plan: Plan = ctx.plan
         need_query, need_keys, need_scale, _ = ctx.needs_input_grad
         with torch.autocast(query.device.type, enabled=False):
-            scale = log_scale.to(_compute(query)).exp().reshape(())
+            scale = log_scale.to(working(query)).exp().reshape(())
             rows = tiles.Side(row_stats, *plan.rows)
             columns = tiles.Side(column_stats, *plan.columns)
             upstream = (down.expand(len(query)), owners(across, plan.sizes, plan.ranks))
@@ -276,7 +274,7 @@ class _Gathered(torch.autograd.Function):
 
 
 @torch.compiler.disable
-def _gathered(query: Tensor, keys: Tensor, log_scale: Tensor, plan: _Plan) -> tuple[Tensor, Tensor]:
+def _gathered(query: Tensor, keys: Tensor, log_scale: Tensor, plan: Plan) -> tuple[Tensor, Tensor]:
     return _Gathered.apply(query, keys, log_scale, plan)
 
 
@@ -298,7 +296,8 @@ def scale_gradient(x: Tensor, dx: Tensor, log_scale: Tensor, scale: Tensor) -> T
     return total.to(log_scale.dtype).reshape(log_scale.shape)
 
 
-def _compute(x: Tensor) -> torch.dtype:
+def working(x: Tensor) -> torch.dtype:
+    """What logits and gradients of such embeddings are computed in."""
     return torch.float64 if x.dtype == torch.float64 else torch.float32
 
 

@@ -59,7 +59,7 @@ def test_tiles_equal_the_dense_loss(rows, tile, scale, dtype, relative):
 def test_false_negatives_and_smoothing(groups, repeats, smoothing):
     leaves = pairs(23)
     group = torch.randint(groups, (23,), generator=torch.Generator().manual_seed(0))
-    how = dict(group=group, repeats=repeats, smoothing=smoothing)
+    how = {"group": group, "repeats": repeats, "smoothing": smoothing}
     found = gradients(symmetric(*leaves, **how, tile=5), *leaves)
     assert_same(found, gradients(dense_symmetric(*leaves, **how), *leaves), 1e-12)
 

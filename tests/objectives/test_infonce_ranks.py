@@ -12,12 +12,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sensorium.objectives.infonce import dense_one_way, dense_symmetric, one_way, symmetric
+from sensorium.objectives.ring import ring_symmetric
 
 SPLITS = {1: [[13]], 2: [[6, 6], [9, 4], [0, 13]], 3: [[5, 0, 8]], 4: [[3, 3, 3, 3], [1, 7, 0, 5]]}
 GROUP = torch.tensor([5, 1, 2, 5, 3, 4, 2, 6, 7, 5, 8, 9, 0])
 TYPES = [(torch.float64, 1e-12), (torch.float32, 1e-5)]
 HOW = [
-    {},
     {"smoothing": 0.1},
     {"group": GROUP},
     {"group": GROUP, "smoothing": 0.1},
@@ -48,22 +48,29 @@ def marks(loss: tuple[Tensor, Tensor], leaves: list[Tensor], weights: tuple[floa
 
 
 def check_symmetric(rank: int, world: int) -> None:
-    for rows in SPLITS[world]:
+    for rows, (dtype, relative), scale, how in cases(world):
         own = own_part(rows, rank)
-        for dtype, relative in TYPES:
-            for scale in (1 / 0.07, 100.0):
-                for how in HOW:
-                    whole = pairs(sum(rows), scale, torch.float64)
-                    all_groups = how.get("group", GROUP)[: sum(rows)]
-                    exact = {**how, "group": all_groups} if "group" in how else how
-                    wanted = marks(dense_symmetric(*whole, **exact), whole, (1.0, 0.3))
-                    leaves = [x.detach().to(dtype) for x in whole]
-                    leaves = [leaves[0][own], leaves[1][own], leaves[2]]
-                    leaves = [x.clone().requires_grad_() for x in leaves]
-                    mine = {**how, "group": all_groups[own]} if "group" in how else how
-                    loss = symmetric(*leaves, **mine, ranks=dist.group.WORLD, tile=3)
-                    found = marks(loss, leaves, (1.0, 0.3))
-                    compare(found, wanted, own, relative, f"{rows} {dtype} {scale} {how}")
+        whole = pairs(sum(rows), scale, torch.float64)
+        group = GROUP[: sum(rows)]
+        exact = {**how, "group": group} if "group" in how else how
+        mine = {**how, "group": group[own]} if "group" in how else how
+        wanted = marks(dense_symmetric(*whole, **exact), whole, (1.0, 0.3))
+        for loss_over_ranks in (symmetric, ring_symmetric):
+            leaves = [whole[0][own], whole[1][own], whole[2]]
+            leaves = [x.detach().to(dtype).requires_grad_() for x in leaves]
+            loss = loss_over_ranks(*leaves, **mine, ranks=dist.group.WORLD, tile=4)
+            found = marks(loss, leaves, (1.0, 0.3))
+            compare(found, wanted, own, relative, f"{rows} {dtype} {scale} {how}")
+
+
+def cases(world: int):
+    """Every split at both precisions and the highest scale; masks on the least even split."""
+    for rows in SPLITS[world]:
+        for kind in TYPES:
+            yield rows, kind, 100.0, {}
+        yield rows, TYPES[0], 1.0, {}
+    for how in HOW:
+        yield SPLITS[world][-1], TYPES[0], 1 / 0.07, how
 
 
 def compare(found, wanted, own: slice, relative: float, what: str) -> None:
@@ -87,7 +94,7 @@ def check_one_way(rank: int, world: int) -> None:
     picks = [slice(part.start, part.start + (part.stop - part.start) // 2) for part in
              (own_part(rows, r) for r in range(world))]  # fmt: skip
     asked = torch.cat([torch.arange(p.start, p.stop) for p in picks])
-    wanted_loss = dense_one_way(query[asked], keys, log_scale, asked.flip(0) * 0 + asked)
+    wanted_loss = dense_one_way(query[asked], keys, log_scale, asked)
     wanted = torch.autograd.grad(wanted_loss, (query, keys, log_scale))
     mine = [query[picks[rank]], keys[own], log_scale]
     mine = [x.detach().clone().requires_grad_() for x in mine]
@@ -110,7 +117,7 @@ def check_weights_by_rank(rank: int, world: int) -> None:
     each = torch.tensor([1.0 + r for r in range(world)], dtype=torch.float64)
     weights = each.repeat_interleave(torch.tensor(rows))
     down = (weights * (logits.logsumexp(1) - logits.diagonal())).sum()
-    across = (weights.flip(0) * 0 + weights**2) @ (logits.logsumexp(0) - logits.diagonal())
+    across = weights**2 @ (logits.logsumexp(0) - logits.diagonal())
     wanted = torch.autograd.grad(down + across, whole)
     own = own_part(rows, rank)
     mine = [x.detach()[own].clone().requires_grad_() for x in whole[:2]]
