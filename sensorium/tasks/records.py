@@ -158,7 +158,7 @@ def read(path: str | os.PathLike[str]) -> Records:
             last = line
             try:
                 entry = json.loads(line, parse_constant=_no_constant)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 refuse(f"line {len(entries) + 1} is not JSON ({error})", error)
             if not isinstance(entry, dict):
                 refuse(f"line {len(entries) + 1} is not a JSON object")
@@ -174,6 +174,11 @@ def read(path: str | os.PathLike[str]) -> Records:
         refuse("its sha256 does not agree with its content")
     if header.get("count") != len(rows):
         refuse(f"its header counts {header.get('count')} records and it holds {len(rows)}")
+    if not isinstance(header.get("task"), str) or not isinstance(header.get("metrics"), dict):
+        refuse("its header lacks the task or the metrics")
+    for number, row in enumerate(rows, start=2):
+        if not {"part", "id", "cluster"} <= row.keys():
+            refuse(f"line {number} lacks a part, an id or a cluster")
     return Records(header, rows)
 
 

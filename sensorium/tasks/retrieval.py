@@ -274,11 +274,11 @@ def _fixed(vectors: Float[np.ndarray, "b e"]) -> Int[np.ndarray, "b e"]:
 
 def _merge(tops: list[list[tuple[int, float]]], tile: np.ndarray, begin: int, kept: int) -> None:
     """Puts the tile's best candidates into the running lists."""
-    kept = min(kept, tile.shape[1])
-    least = np.partition(tile, -kept, axis=1)[:, -kept]
+    reach = min(kept, tile.shape[1])
+    least = np.partition(tile, -reach, axis=1)[:, -reach]
     for top, row, bound in zip(tops, tile, least, strict=True):
         near = np.flatnonzero(row >= bound)
-        near = near[np.argsort(-row[near], kind="stable")][:kept]
+        near = near[np.argsort(-row[near], kind="stable")][:reach]
         top += [(begin + int(at), float(row[at])) for at in near]
         top.sort(key=lambda pair: (-pair[1], pair[0]))
         del top[kept:]
