@@ -160,10 +160,15 @@ def refuse(where: str | Path, what: str, found: Sequence[str], total: int, remed
         )
 
 
-def pictures_below(root: str | Path) -> list[str]:
-    """All picture files below `root`, sorted, as relative names; hidden ones and links to folders
-    are passed over."""
+def found_below(root: str | Path, endings: tuple[str, ...]) -> list[str]:
+    """All files below `root` with these endings, sorted, as relative names.
+
+    Hidden files and links to folders are passed over. Raises DataError for links that leave the
+    folder, for what is no plain file, and for names that are not UTF-8.
+    """
+    inside = Inside(root)
     found: list[str] = []
+    bad: list[str] = []
     folders = [""]
     while folders:
         inner = folders.pop()
@@ -174,9 +179,21 @@ def pictures_below(root: str | Path) -> list[str]:
                 name = posixpath.join(inner, entry.name)
                 if entry.is_dir(follow_symlinks=False):
                     folders.append(name)
-                elif entry.name.lower().endswith(PICTURES):
+                elif entry.name.lower().endswith(endings):
+                    plain = entry.is_file(follow_symlinks=False)  # costs no system call
+                    problem = "" if plain else inside.judge(name)[1]
+                    if not encodable(name):
+                        problem = "has a name that is not UTF-8"
+                    if problem:
+                        bad.append(f"{name!r} {problem}")
                     found.append(name)
+    refuse(root, "files cannot be used", sorted(bad), len(found), "Rename, mend or remove them")
     return sorted(found)
+
+
+def encodable(text: str) -> bool:
+    """Whether the text can be written as UTF-8 (JSON and file names may hold lone surrogates)."""
+    return text.isascii() or not any("\ud800" <= c <= "\udfff" for c in text)
 
 
 def listed(values: Iterable[str]) -> str:

@@ -9,15 +9,16 @@ from typing import Protocol
 
 from sensorium.data.errors import DataError
 from sensorium.datasets.files import (
+    PICTURES,
     Inside,
     LabelledPictures,
     Pictures,
+    found_below,
     listed,
-    pictures_below,
     refuse,
 )
 from sensorium.datasets.parquet import Embedded, parquet_rows
-from sensorium.datasets.tables import LISTS, Row, encodable, read_list
+from sensorium.datasets.tables import LISTS, Row, read_list
 from sensorium.types import Captioned
 
 LONGEST_SIDECAR = 16 * 2**20  # bytes
@@ -80,8 +81,7 @@ def labelled_folder(path: str | Path) -> LabelledPictures:
         labels = sorted(
             e.name for e in entries if not e.name.startswith((".", "__MACOSX")) and e.is_dir()
         )
-    files = pictures_below(path)
-    check_names(path, files)
+    files = found_below(path, PICTURES)
     loose = [repr(f) for f in files if "/" not in f]
     refuse(path, "pictures lie outside the class folders", loose, len(files), "Move them into one")
     index = {label: i for i, label in enumerate(labels)}
@@ -196,24 +196,13 @@ def embedded(rows: Embedded, drop_empty: bool) -> Embedded:
     return rows.only(keep, [full[i] for i in keep])
 
 
-def check_names(path: Path, files: Sequence[str]) -> None:
-    """Refuse links that leave the folder, and names that are no text."""
-    inside = Inside(path)
-    bad = [
-        f"{file!r} {problem or 'has a name that is not UTF-8'}"
-        for file in files
-        if (problem := inside.judge(file)[1]) or not encodable(file)
-    ]
-    refuse(path, "pictures cannot be used", bad, len(files), "Rename, mend or remove them")
-
-
 def sidecars(path: Path, drop_empty: bool, progress: Progress | None) -> Pictures:
     """Pictures with a text file of the same name beside each."""
-    files = pictures_below(path)
+    found = found_below(path, (*PICTURES, ".txt"))
+    files = [f for f in found if not f.lower().endswith(".txt")]
+    beside = set(found)
     if not files:
         raise DataError(f"{path}: holds no pictures and no list of captions ({', '.join(LISTS)})")
-    check_names(path, files)
-    inside = Inside(path)
     owner: dict[str, str] = {}
     kept: list[str] = []
     texts: list[tuple[str, ...]] = []
@@ -224,7 +213,7 @@ def sidecars(path: Path, drop_empty: bool, progress: Progress | None) -> Picture
         if name in owner:
             twice.append(f"{owner[name]!r} and {file!r}")
         owner[name] = file
-        text = sidecar(path, name, inside)
+        text = sidecar(path / name) if name in beside else ""
         if text:
             kept.append(file)
             texts.append((text,))
@@ -245,23 +234,18 @@ def sidecars(path: Path, drop_empty: bool, progress: Progress | None) -> Picture
     return Pictures(path, kept, texts)
 
 
-def sidecar(path: Path, name: str, inside: Inside) -> str:
-    """The text beside a picture, stripped; "" where there is none."""
-    problem = inside.judge(name)[1]
-    if problem == "does not exist":
-        return ""
-    if problem:
-        raise DataError(f"{path / name}: {problem}")
-    with open(path / name, "rb") as file:
+def sidecar(path: Path) -> str:
+    """The text beside a picture, stripped."""
+    with open(path, "rb") as file:
         data = file.read(LONGEST_SIDECAR + 1)
     if len(data) > LONGEST_SIDECAR:
-        raise DataError(f"{path / name}: larger than {LONGEST_SIDECAR >> 20} MiB, so no caption")
+        raise DataError(f"{path}: larger than {LONGEST_SIDECAR >> 20} MiB, so no caption")
     try:
         text = data.decode("utf-8-sig").strip()
     except UnicodeDecodeError as error:
         raise DataError(
-            f"{path / name}: byte {error.start + 1} is not UTF-8; save the file as UTF-8"
+            f"{path}: byte {error.start + 1} is not UTF-8; save the file as UTF-8"
         ) from None
     if "\0" in text:
-        raise DataError(f"{path / name}: holds a zero byte, so it is not text")
+        raise DataError(f"{path}: holds a zero byte, so it is not text")
     return text

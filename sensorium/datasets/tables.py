@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sensorium.data.errors import DataError
-from sensorium.datasets.files import PICTURES, listed
+from sensorium.datasets.files import PICTURES, encodable, listed
 
 IMAGE_COLUMNS = ("image", "file", "file_name", "filepath", "path", "image_path")
 TEXT_COLUMNS = ("text", "caption", "captions", "title", "alt")
@@ -122,11 +122,6 @@ def shown(value: object) -> str:
     """A value for messages, cut short and in ASCII."""
     text = ascii(value)
     return text if len(text) <= 80 else text[:77] + "..."
-
-
-def encodable(text: str) -> bool:
-    """Whether the text can be written as UTF-8 (JSON may smuggle in lone surrogates)."""
-    return text.isascii() or not any("\ud800" <= c <= "\udfff" for c in text)
 
 
 def lines(path: Path) -> Iterator[str]:
