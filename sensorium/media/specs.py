@@ -14,7 +14,8 @@ A spec is a JSON object and holds everything that decides the outcome; a checkpo
                            `tf.image.resize` does by default. Not Pillow's: a reduced picture
                            differs by tens of grey levels at edges
 
-Fields common to all: `size`; `filter` ("bilinear" or "bicubic"); `mean`, `std` of three channels,
+Fields common to all: `size`; `filter` ("bilinear" or "bicubic"); `order` of the two passes of a
+resize ("rows-first" or "taller-first", see `sensorium.media.resize`; not for plain-square); `mean`, `std` of three channels,
 of pixels in 0 to 1; `exif` (turn upright by the Exif orientation); and `rgb`, what becomes of
 other modes: "after-resize" (resized in their own mode, then `convert("RGB")`, so a palette picture
 is resized by nearest neighbour), "drop-alpha" (`convert("RGB")` first) or a colour [r, g, b] that
@@ -26,6 +27,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sensorium.media.budget import MediaError
+from sensorium.media.resize import FILTERS, ORDERS
 
 Spec = dict[str, Any]
 """A JSON object: strings, whole numbers, booleans and lists of numbers."""
@@ -48,8 +50,10 @@ def openai_clip(size: int = 224) -> Spec:
     """The transform that OpenAI's CLIP models were published with (clip/clip.py, `_transform`).
 
     Equal bit for bit to Resize, CenterCrop, convert("RGB"), ToTensor, Normalize as torchvision 0.9
-    and later computes them; in that order: resizing comes before the conversion, and the Exif
-    orientation is not looked at.
+    and later computes them on Pillow 13; in that order: resizing comes before the conversion, and
+    the Exif orientation is not looked at. With `order` set to "rows-first" it is equal to what
+    Pillow up to 12 gave, on which the published scores were measured; only pictures more than
+    twice as tall as wide differ.
     """
     spec = _spec("pillow-shorter-crop/1", size, "bicubic", "after-resize", CLIP_MEAN, CLIP_STD)
     return spec | {"resize": size, "exif": False}
@@ -102,7 +106,8 @@ def turbo(spec: Spec) -> Spec:
 
 def _spec(name: str, size: int, filter: str, rgb: str | list[int], mean, std) -> Spec:
     fields = {"name": name, "size": size, "filter": filter, "rgb": rgb}
-    return fields | {"mean": list(mean), "std": list(std)}
+    order = {} if name == "plain-square/1" else {"order": "taller-first"}
+    return fields | order | {"mean": list(mean), "std": list(std)}
 
 
 def check(spec: Mapping[str, Any]) -> None:
@@ -111,17 +116,19 @@ def check(spec: Mapping[str, Any]) -> None:
     if name not in NAMES:
         raise MediaError(f"unknown transform {name!r}; known: {', '.join(NAMES)}")
     wanted = {"name", "size", "filter", "rgb", "exif", "mean", "std"}
+    wanted |= {"order"} if name != "plain-square/1" else set()
     wanted |= {"resize"} if "shorter-crop" in name else set()
     wanted |= {"background"} if name == "canvas/1" else set()
     if wanted != spec.keys():
         odd = sorted(wanted ^ spec.keys())
         raise MediaError(f"transform {name}: fields missing or unknown: {', '.join(odd)}")
-    filters = ("bilinear",) if name == "plain-square/1" else ("bilinear", "bicubic")
+    filters = ("bilinear",) if name == "plain-square/1" else tuple(FILTERS)
     early = name != "pillow-shorter-crop/1" and name != "pillow-square/1"
     good = {
         "size": _whole(spec["size"], 1, 4096),
         "resize": _whole(spec.get("resize", spec["size"]), spec["size"], 8192),
         "filter": spec["filter"] in filters,
+        "order": spec.get("order", ORDERS[0]) in ORDERS,
         "exif": isinstance(spec["exif"], bool),
         "rgb": spec["rgb"] == "drop-alpha"
         or (spec["rgb"] == "after-resize" and not early)

@@ -11,12 +11,11 @@ from torch import Tensor
 
 from sensorium.media.budget import BUDGET, Budget, MediaError
 from sensorium.media.door import DAMAGE, Source, called, open_original, to_rgb
-from sensorium.media.fast import decode_jpeg_rgb, resize_rgb
+from sensorium.media.jpeg import decode_jpeg_rgb
+from sensorium.media.resize import resize, resize_crop
 from sensorium.media.specs import Spec, check
 
 Pixels = UInt8[np.ndarray, "y x 3"] | Float[np.ndarray, "y x 3"]
-
-_FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
 
 def transform(spec: Mapping[str, Any], *, budget: Budget = BUDGET) -> "Transform":
@@ -89,20 +88,20 @@ def _pillow_shorter_crop(spec: Spec, source: Source, name: str | None, budget: B
     width, height = shorter_size(*image.size, spec["resize"])
     _check_resized(image.size, (width, height), name, budget)
     left, top = crop_corner(width, height, spec["size"])
-    image = _resize(image, (width, height), spec["filter"], name)
+    image = _resize(spec, image, (width, height), name)
     return _rgb_array(image.crop((left, top, left + spec["size"], top + spec["size"])), name)
 
 
 def _pillow_square(spec: Spec, source: Source, name: str | None, budget: Budget) -> Pixels:
     image, name = _open(spec, source, name, budget), called(source, name)
-    return _rgb_array(_resize(image, (spec["size"],) * 2, spec["filter"], name), name)
+    return _rgb_array(_resize(spec, image, (spec["size"],) * 2, name), name)
 
 
 def _canvas(spec: Spec, source: Source, name: str | None, budget: Budget) -> Pixels:
     image, size = _open(spec, source, name, budget), spec["size"]
     scale = size / max(image.size)
     width, height = (max(1, round(side * scale)) for side in image.size)
-    image = image.resize((width, height), _FILTERS[spec["filter"]])
+    image = resize(image, (width, height), spec["filter"], spec["order"])
     if width == height:
         return np.array(image)
     ground = Image.new("RGB", (size, size), tuple(spec["background"]))
@@ -115,13 +114,14 @@ def _turbo_shorter_crop(spec: Spec, source: Source, name: str | None, budget: Bu
     width, height = shorter_size(array.shape[1], array.shape[0], spec["resize"])
     _check_resized((array.shape[1], array.shape[0]), (width, height), name, budget)
     left, top = crop_corner(width, height, spec["size"])
-    array = resize_rgb(array, width, height, spec["filter"])
-    return array[top : top + spec["size"], left : left + spec["size"]]
+    box = (left, top, left + spec["size"], top + spec["size"])
+    return resize_crop(array, (width, height), box, spec["filter"], spec["order"])
 
 
 def _turbo_square(spec: Spec, source: Source, name: str | None, budget: Budget) -> Pixels:
     array = _fast_rgb(spec, source, name, budget)
-    return resize_rgb(array, spec["size"], spec["size"], spec["filter"])
+    size = spec["size"]
+    return resize_crop(array, (size, size), (0, 0, size, size), spec["filter"], spec["order"])
 
 
 def _plain_square(spec: Spec, source: Source, name: str | None, budget: Budget) -> Pixels:
@@ -156,9 +156,9 @@ def _fast_rgb(spec: Spec, source: Source, name: str | None, budget: Budget) -> P
     return np.array(_open(spec, source, name, budget)) if array is None else array
 
 
-def _resize(image: Image.Image, size: tuple[int, int], filter: str, name: str) -> Image.Image:
+def _resize(spec: Spec, image: Image.Image, size: tuple[int, int], name: str) -> Image.Image:
     try:
-        return image.resize(size, _FILTERS[filter])
+        return resize(image, size, spec["filter"], spec["order"])
     except DAMAGE as error:  # a mode that Pillow cannot resize
         raise MediaError(f"{name}: mode {image.mode} cannot be resized") from error
 

@@ -1,15 +1,13 @@
-"""The quick way from a JPEG to resized pixels: libjpeg-turbo without Pillow, and torch's 8-bit resize.
+"""The quick way from a JPEG to its pixels: libjpeg-turbo without Pillow.
 
-simplejpeg decodes with the accurate DCT and smooth chroma upsampling, as Pillow does, so both give
-the same pixels; torch's resize keeps fewer bits in between than Pillow's and may differ by one.
+simplejpeg decodes with the accurate DCT and smooth chroma upsampling, as Pillow does; with the same
+libjpeg-turbo beneath, both give the same pixels.
 """
 
 import numpy as np
 import simplejpeg
-import torch
 from jaxtyping import UInt8
 from PIL import Image
-from torch.nn import functional
 
 from sensorium.media.budget import BUDGET, Budget
 from sensorium.media.door import Source, called, read_image_bytes
@@ -38,17 +36,6 @@ def decode_jpeg_rgb(
     except ValueError:  # damaged, or CMYK: Pillow decides
         return None
     return _upright(array, orientation(header.exif)) if exif else array
-
-
-def resize_rgb(
-    array: UInt8[np.ndarray, "y x 3"], width: int, height: int, filter: str
-) -> UInt8[np.ndarray, "b a 3"]:
-    """Anti-aliased resize of interleaved 8-bit pixels, by torch's vectorised kernel."""
-    if array.shape[:2] == (height, width):
-        return array
-    plane = torch.from_numpy(array).permute(2, 0, 1)[None]  # a view: torch calls it channels last
-    plane = functional.interpolate(plane, (height, width), mode=filter, antialias=True)
-    return plane[0].permute(1, 2, 0).numpy()
 
 
 def _upright(array: UInt8[np.ndarray, "y x 3"], turn: int) -> UInt8[np.ndarray, "b a 3"]:
