@@ -128,7 +128,7 @@ def places(names: Sequence[Any]) -> Int[np.ndarray, " n"]:
 # --- intervals -----------------------------------------------------------------------------------
 
 
-def wilson(share: float, n: float) -> tuple[float, float]:
+def wilson(share: float, n: float | int) -> tuple[float, float]:
     """Wilson's score interval of a proportion seen in n independent trials (n may be effective).
 
     Wilson, "Probable inference, the law of succession, and statistical inference" (1927).
