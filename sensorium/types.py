@@ -11,10 +11,11 @@ Everything here is a NamedTuple, so that torch sees a pytree: compile, sharding 
 understand it without being told.
 """
 
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
+import torch
 from jaxtyping import Bool, Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
 # --- raw samples: what a data set yields, before any model has touched it ---------------------
 
@@ -131,3 +132,34 @@ class Classifies(Protocol):
     """Maps pictures to one logit a class."""
 
     def classify(self, image: Float[Tensor, "b c y x"]) -> Float[Tensor, "b v"]: ...
+
+
+class Objective(Protocol):
+    """A question posed to a net, and how its answer is marked.
+
+    `encode` is the expensive part and runs on any slice of a batch; `mark` turns the answers into
+    losses. An objective whose rows depend on one another (a contrast) is `coupled`: when a batch is
+    accumulated from slices, all slices are encoded before any is marked.
+    """
+
+    coupled: bool
+
+    def pose(self, net: nn.Module, batch: Any, g: torch.Generator) -> Any:
+        """The question: all randomness of the objective, drawn from `g`, eagerly."""
+        ...
+
+    def count(self, question: Any) -> dict[str, int]:
+        """What each loss is divided by once all slices and ranks are summed."""
+        ...
+
+    def encode(self, net: nn.Module, question: Any) -> Any:
+        """The net's answers, a NamedTuple of tensors, rows first (or of shape (1,): shared)."""
+        ...
+
+    def mark(self, answers: Any, question: Any) -> dict[str, Tensor]:
+        """The sum of each loss over this rank's rows; a pure function."""
+        ...
+
+    def after_step(self, net: nn.Module) -> None:
+        """What follows an optimiser step: clamp a temperature, move a teacher, feed a queue."""
+        ...

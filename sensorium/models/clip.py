@@ -108,7 +108,9 @@ def text_tower(size: TextSize, embed: int, act: str, eps: float) -> Encoder:
     return tower
 
 
-def _resnet(pixels: int, blocks: tuple, width: int, text: tuple[int, int], embed: int) -> Declaration:
+def _resnet(
+    pixels: int, blocks: tuple, width: int, text: tuple[int, int], embed: int
+) -> Declaration:
     image = ResNetSize(pixels, blocks, width, heads=width // 2)
     return Declaration(clip_resnet, dict(image=image, text=_text(*text), embed=embed))
 
@@ -133,6 +135,14 @@ SIZES = {  # tables 19 and 20 of the paper
     "ViT-L/14": _vit(224, 14, (1024, 24, 16), (768, 12), 768),
     "ViT-L/14@336": _vit(336, 14, (1024, 24, 16), (768, 12), 768),
 }
+SMALL = Declaration(  # trains in minutes on two cores: `sensorium train clip`
+    clip_resnet,
+    dict(
+        image=ResNetSize(64, (1, 1, 1, 1), 32, 16),
+        text=TextSize(vocab=49408, length=32, width=128, layers=2, heads=2),
+        embed=128,
+    ),
+)
 _TINY_TEXT = TextSize(vocab=49408, length=77, width=64, layers=2, heads=1)
 TINY = Declaration(clip_vit, dict(image=ViTSize(64, 16, 64, 2, 1), text=_TINY_TEXT, embed=16))
 TINY_RESNET = Declaration(

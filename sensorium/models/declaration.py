@@ -54,8 +54,8 @@ class Paper(NamedTuple):
 
 def plain(value: Any) -> Any:
     """A NamedTuple of sizes as a dictionary, a tuple as a list, anything else as it is."""
-    if isinstance(value, tuple) and hasattr(value, "_asdict"):
-        return {k: plain(v) for k, v in value._asdict().items()}
+    if isinstance(value, tuple) and "_fields" in vars(type(value)):
+        return {k: plain(v) for k, v in zip(type(value)._fields, value, strict=True)}  # type: ignore[attr-defined]
     if isinstance(value, (tuple, list)):
         return [plain(v) for v in value]
     return value

@@ -100,7 +100,9 @@ def layer_norm(width: int, eps: float) -> nn.LayerNorm:
     return nn.LayerNorm(width, eps=eps)
 
 
-def pre_layer(width: int, heads: int, act: nn.Module, eps: float, hidden: int | None = None) -> Block:
+def pre_layer(
+    width: int, heads: int, act: nn.Module, eps: float, hidden: int | None = None
+) -> Block:
     """The pre-norm layer of ViT and CLIP (Dosovitskiy et al. 2020, equations 2 and 3)."""
     return Block(
         attn=Pre(SelfAttention(width, heads), layer_norm(width, eps)),

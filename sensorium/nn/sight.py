@@ -57,7 +57,10 @@ def sight(at: Layout | Ragged | None) -> Sight:
 
 
 def attend(
-    q: Float[Tensor, "b n h w"], k: Float[Tensor, "b k h w"], v: Float[Tensor, "b k h w"], see: Sight
+    q: Float[Tensor, "b n h w"],
+    k: Float[Tensor, "b k h w"],
+    v: Float[Tensor, "b k h w"],
+    see: Sight,
 ) -> Float[Tensor, "b n d"]:
     """Softmax attention, heads joined again; `w` is the width of a head (d = h * w)."""
     if isinstance(see, PerText):

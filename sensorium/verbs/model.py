@@ -1,0 +1,146 @@
+"""A loaded dual encoder: its net, its transform, its tokenizer, and what users do with them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from sensorium.data.ragged import lay
+from sensorium.data.tokenizers import Tokenizer
+from sensorium.media import Source, Transform
+from sensorium.types import Classifies, Embeds
+
+BATCH = 64
+
+
+class Model:
+    """What `sensorium.load` gives. Pictures may be paths, bytes, PIL images or uint8 arrays.
+
+    Args:
+        net: on its device, in its precision, in evaluation mode.
+        manifest: of the checkpoint; `labels` names the classes of a classifier.
+    """
+
+    def __init__(
+        self,
+        net: nn.Module,
+        transform: Transform,
+        tokenizer: Tokenizer | None,
+        manifest: dict[str, Any],
+        folder: Path | None = None,
+    ):
+        self.net, self.transform, self.tokenizer = net.eval(), transform, tokenizer
+        self.manifest, self.folder = manifest, folder
+
+    def embed(
+        self,
+        images: Sequence[Source] | None = None,
+        texts: Sequence[str] | None = None,
+        batch: int = BATCH,
+    ) -> Float[np.ndarray, "b e"]:
+        """Unit vectors of pictures or of texts, in the order given.
+
+        Raises:
+            ValueError: both or neither are given; a picture cannot be read (it is named); a text is
+                too long; the model has no shared space.
+        """
+        if (images is None) == (texts is None):
+            raise ValueError("embed takes either images or texts, one of the two")
+        if not isinstance(self.net, Embeds):
+            raise ValueError("this model is a classifier: it has no space of pictures and texts")
+        if images is not None:
+            return self._run(self._pictures, self.net.embed_image, listed(images, "images"), batch)
+        texts = listed(texts or (), "texts")
+        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))  # like lengths together
+        vectors = self._run(self._texts, self.net.embed_text, [texts[i] for i in order], batch)
+        out = np.empty_like(vectors)
+        out[order] = vectors
+        return out
+
+    def classify(
+        self,
+        images: Sequence[Source],
+        labels: Sequence[str] | None = None,
+        templates: Sequence[str] = ("a photo of a {}.",),
+        batch: int = BATCH,
+    ) -> Float[np.ndarray, "b v"]:
+        """The probability of each label for each picture; rows add up to 1.
+
+        A dual encoder takes any labels: each is put into every template's {}, and the mean of those
+        texts' vectors stands for it (CLIP, section 3.1.4). A classifier knows its own labels.
+
+        Raises:
+            ValueError: labels are missing, repeated, or not this classifier's; a template has no {}.
+        """
+        images = listed(images, "images")
+        if isinstance(self.net, Classifies):
+            if labels is not None:
+                raise ValueError("a classifier answers in its own labels: leave `labels` out")
+            logits = self._run(self._pictures, self.net.classify, images, batch)
+            return torch.from_numpy(logits).softmax(dim=-1).numpy()
+        vectors = self.class_vectors(checked_labels(labels), templates)
+        scale = float(self.net.get_parameter("log_scale").exp())
+        logits = torch.from_numpy(scale * self.embed(images=images, batch=batch) @ vectors.T)
+        return logits.softmax(dim=-1).numpy()
+
+    def class_vectors(
+        self, labels: Sequence[str], templates: Sequence[str]
+    ) -> Float[np.ndarray, "v e"]:
+        """One unit vector a label: the mean over the templates of the texts' unit vectors."""
+        bad = [t for t in templates if "{}" not in t]
+        if bad or not templates:
+            raise ValueError(f"every template needs a {{}} where the label goes: {bad or 'none'}")
+        texts = [t.replace("{}", label) for label in labels for t in templates]
+        mean = self.embed(texts=texts).reshape(len(labels), len(templates), -1).mean(axis=1)
+        return mean / np.linalg.norm(mean, axis=-1, keepdims=True)
+
+    def fingerprint(self) -> str:
+        """The weights' SHA-256, as the manifest lists it; what a score's record names it by."""
+        files = self.manifest.get("files", {})
+        sums = [files[name]["sha256"] for name in sorted(files) if name.startswith("model")]
+        return "+".join(sums) or "not saved"
+
+    # --- inside ------------------------------------------------------------------------------------
+
+    def _pictures(self, images: Sequence[Source]) -> Tensor:
+        return self._placed(torch.stack([self.transform(image) for image in images]))
+
+    def _texts(self, texts: Sequence[str]) -> Any:
+        if self.tokenizer is None:
+            raise ValueError("this model reads no texts: its manifest names no tokenizer")
+        ids = lay(self.tokenizer.encode_batch(list(texts)))
+        return type(ids)(*(x.to(self._parameter().device) for x in ids))
+
+    def _placed(self, x: Tensor) -> Tensor:
+        return x.to(self._parameter().device, self._parameter().dtype)
+
+    def _parameter(self) -> nn.Parameter:
+        return next(self.net.parameters())
+
+    @torch.inference_mode()
+    def _run(self, read, verb, items: Sequence[Any], batch: int) -> np.ndarray:
+        if not items:
+            raise ValueError("nothing to work on: the list is empty")
+        parts = [verb(read(items[i : i + batch])) for i in range(0, len(items), batch)]
+        return torch.cat(parts).float().cpu().numpy()
+
+
+def listed(items: Any, what: str) -> list[Any]:
+    """`items` as a list; a single picture or text in place of a list is refused."""
+    if not isinstance(items, (Sequence, np.ndarray)) or isinstance(items, (str, bytes)):
+        raise ValueError(f"{what} must be a list, even of one: {what}=[...]")
+    return list(items)
+
+
+def checked_labels(labels: Sequence[str] | None) -> list[str]:
+    """Labels, none missing and none twice."""
+    if not labels:
+        raise ValueError("this model has no labels of its own: pass labels=[...]")
+    twice = sorted({x for x in labels if list(labels).count(x) > 1})
+    if twice:
+        raise ValueError(f"these labels are given more than once: {', '.join(twice[:5])}")
+    return list(labels)

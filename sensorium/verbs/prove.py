@@ -1,0 +1,74 @@
+"""A checkpoint proves itself: it gives again, from raw inputs, what it gave when it was saved."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from sensorium.types import Classifies, Embeds
+from sensorium.verbs.model import Model
+from sensorium.weights.errors import WeightsError
+from sensorium.weights.probes import Drift, Probe, verify
+
+FAST = 2  # probes that every load runs
+NAMES = {torch.float32: "float32", torch.bfloat16: "bfloat16", torch.float64: "float64"}
+
+
+def answer(model: Model, probe: Probe) -> dict[str, Tensor]:
+    """What the model says to a probe's inputs: the decoded picture or the ids, then the vector."""
+    if probe.verb == "embed_text":
+        text = str(probe.inputs["text"])
+        if model.tokenizer is None:
+            raise WeightsError("a probe asks for a text's vector, but the model has no tokenizer")
+        ids = torch.tensor(model.tokenizer.encode(text))
+        return {"ids": ids, "vector": torch.from_numpy(model.embed(texts=[text])[0])}
+    image = probe.inputs["image"]
+    if not isinstance(image, bytes):
+        raise WeightsError(f"probe {probe.verb}: its picture is not given as bytes")
+    pixels = {"pixels": model.transform(image)}
+    if probe.verb == "embed_image":
+        return pixels | {"vector": torch.from_numpy(model.embed(images=[image])[0])}
+    if probe.verb == "classify":
+        return pixels | {"shares": torch.from_numpy(model.classify([image])[0])}
+    raise WeightsError(f"a probe asks for {probe.verb!r}, which this library does not know")
+
+
+def prove(
+    model: Model, probes: Sequence[Probe], each: Callable[[], None] = lambda: None
+) -> list[Drift]:
+    """The drift of every value of every probe, in the model's precision."""
+
+    def run(probe: Probe) -> dict[str, Tensor]:
+        each()
+        return answer(model, probe)
+
+    dtype = next(model.net.parameters()).dtype
+    return verify(probes, run, NAMES.get(dtype, str(dtype)))
+
+
+def probes_of(
+    model: Model, images: Sequence[bytes], texts: Sequence[str], source: str
+) -> list[Probe]:
+    """Probes made from a model's own answers to raw pictures and texts, the two kinds in turn."""
+    verb = "classify" if isinstance(model.net, Classifies) else "embed_image"
+    asked = [Probe(verb, {"image": image}, {}, source) for image in images]
+    spoken = [Probe("embed_text", {"text": text}, {}, source) for text in texts]
+    if not isinstance(model.net, Embeds):
+        spoken = []
+    turns = [p for pair in zip(asked, spoken) for p in pair]
+    rest = asked[len(spoken) :] + spoken[len(asked) :]
+    return [p._replace(values=answer(model, p)) for p in turns + rest]
+
+
+def refuse_drift(drifts: Sequence[Drift], folder: Path) -> None:
+    """Raises WeightsError if a value has moved out of its tolerance."""
+    bad = [d for d in drifts if not d.ok]
+    if bad:
+        named = "; ".join(
+            f"{d.name} moved by {d.drift:.1e} (allowed {d.tolerance:.0e})" for d in bad
+        )
+        raise WeightsError(
+            f"{folder}: the model does not give the outputs it was saved with: {named}. The files "
+            "or this machine's libraries differ from what it was made with; run: sensorium verify"
+        )
