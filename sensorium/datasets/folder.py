@@ -5,7 +5,7 @@ import os
 import posixpath
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from sensorium.data.errors import DataError
 from sensorium.datasets.files import (
@@ -94,6 +94,7 @@ def labelled_folder(path: str | Path) -> LabelledPictures:
     return LabelledPictures(path, files, targets, labels)
 
 
+@runtime_checkable
 class Named(Protocol):
     """What every reader here offers: the ids and the texts of its samples, without the pictures."""
 

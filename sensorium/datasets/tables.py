@@ -65,7 +65,7 @@ def choose(
 
 
 def one(
-    path: Path,
+    where: str | Path,
     found: Sequence[str],
     named: str | None,
     known: Sequence[str],
@@ -75,7 +75,7 @@ def one(
     """The column named, or the only one with a known name."""
     if named is not None:
         if named not in found:
-            raise DataError(f"{path}: no column {named!r}; its columns are {listed(found)}")
+            raise DataError(f"{where}: no column {named!r}; its columns are {listed(found)}")
         return named
     match = [c for c in found if c.strip().lower() in known]
     if len(match) == 1:
@@ -86,7 +86,7 @@ def one(
         else f"no column with the {what} (one of {', '.join(known)}); "
         f"the columns found are {listed(found)}"
     )
-    raise DataError(f"{path}: {problem}. Say which with {argument}=")
+    raise DataError(f"{where}: {problem}. Say which with {argument}=")
 
 
 def row(path: Path, number: int, record: dict[str, Any], columns: Columns) -> Row:
@@ -100,22 +100,31 @@ def row(path: Path, number: int, record: dict[str, Any], columns: Columns) -> Ro
         raise DataError(
             f"{where}: {columns.image!r} must be the path of a picture, not {shown(image)}"
         )
+    check_text(where, image)
+    texts = [t for c in columns.texts for t in texts_in(where, c, record[c])]
+    return Row(number, image, tuple(texts))
+
+
+def texts_in(where: str, column: str, value: object) -> list[str]:
+    """The texts of one field: a text or a list of them; None is an empty one."""
     texts: list[str] = []
-    for column in columns.texts:
-        value = record[column]
-        several = value if isinstance(value, list) else [value]
-        if not all(t is None or isinstance(t, str) for t in several):
+    for text in value if isinstance(value, list) else [value]:
+        if not (text is None or isinstance(text, str)):
             raise DataError(
                 f"{where}: {column!r} must be a text or a list of texts, not {shown(value)}"
             )
-        texts += ["" if t is None else t for t in several]
-    for text in (image, *texts):
-        if "\0" in text or not encodable(text):
-            raise DataError(
-                f"{where}: holds a zero byte or half a surrogate pair, so it is not text: "
-                f"{shown(text)}. Write the list again as UTF-8"
-            )
-    return Row(number, image, tuple(texts))
+        texts.append(text or "")
+        check_text(where, texts[-1])
+    return texts
+
+
+def check_text(where: str, text: str) -> None:
+    """Refuse what cannot be written as UTF-8, and zero bytes."""
+    if "\0" in text or not encodable(text):
+        raise DataError(
+            f"{where}: holds a zero byte or half a surrogate pair, so it is not text: "
+            f"{shown(text)}. Write it again as UTF-8"
+        )
 
 
 def shown(value: object) -> str:

@@ -1,4 +1,4 @@
-"""The user's own pictures: each way of writing captions down gives the same data set, or an error."""
+"""The user's own pictures: each way of writing captions gives the same data set, or an error."""
 
 import csv
 import io
@@ -122,7 +122,7 @@ def test_lists_of_captions_and_several_columns(tmp_path: Path):
     name = pictures(tmp_path, 1)[0]
     row = {"image": name, "captions": ["a", "b"], "alt": "c"}
     (tmp_path / "x.jsonl").write_text(json.dumps(row))
-    with pytest.raises(DataError, match="'captions', 'alt' could each be the text.*text_column="):
+    with pytest.raises(DataError, match=r"'captions', 'alt' could each be the text.*text_column="):
         folder(tmp_path)
     assert folder(tmp_path, text_column="alt")[0].texts == ("c",)
     assert folder(tmp_path / "x.jsonl", text_column=("captions", "alt"))[0].texts == ("a", "b", "c")
@@ -133,7 +133,7 @@ def test_which_list_is_read(tmp_path: Path):
     write_csv(tmp_path / "a.csv", [["image", "text"], [names[0], "from a"]], ",")
     assert folder(tmp_path)[0].texts == ("from a",)
     write_csv(tmp_path / "b.csv", [["image", "text"], [names[0], "from b"]], ",")
-    with pytest.raises(DataError, match="several lists, 'a.csv', 'b.csv'.*captions="):
+    with pytest.raises(DataError, match=r"several lists, 'a.csv', 'b.csv'.*captions="):
         folder(tmp_path)
     assert folder(tmp_path, captions="b.csv")[0].texts == ("from b",)
     write_csv(tmp_path / "captions.csv", [["image", "text"], [names[0], "the one"]], ",")
@@ -141,37 +141,101 @@ def test_which_list_is_read(tmp_path: Path):
 
 
 BAD_LISTS = {
-    "no text column": ("captions.csv", "image,words\npics/000.jpg,a\n", "columns found are 'image', 'words'.*text_column="),
+    "no text column": (
+        "captions.csv",
+        "image,words\npics/000.jpg,a\n",
+        "columns found are 'image', 'words'.*text_column=",
+    ),
     "no header": ("captions.csv", "pics/000.jpg,a\npics/001.jpg,b\n", "no column with the picture"),
-    "a comma too many": ("captions.csv", "image,text\npics/000.jpg,a, b\n", r"row 2 \(line 2\): has 3 fields"),
+    "a comma too many": (
+        "captions.csv",
+        "image,text\npics/000.jpg,a, b\n",
+        r"row 2 \(line 2\): has 3 fields",
+    ),
     "a field too few": ("captions.csv", "image,text\npics/000.jpg\n", "row 2.*has 1 fields"),
-    "a tab in a text": ("captions.tsv", "image\ttext\npics/000.jpg\ta\tb\n", "row 2.*a tab or line break"),
-    "an open quote": ("captions.tsv", 'image\ttext\npics/000.jpg\t"a\n', "row 2 .from line 2.*unexpected end"),
-    "a quote closed early": ("captions.csv", 'image,text\npics/000.jpg,"a" b\n', "row 2.*inside as \"\""),
-    "two stray quotes": ("captions.tsv", 'image\ttext\npics/000.jpg\t"a\npics/001.jpg\tb"\n', "row 2.*rows were swallowed"),
+    "a tab in a text": (
+        "captions.tsv",
+        "image\ttext\npics/000.jpg\ta\tb\n",
+        "row 2.*a tab or line break",
+    ),
+    "an open quote": (
+        "captions.tsv",
+        'image\ttext\npics/000.jpg\t"a\n',
+        "row 2 .from line 2.*unexpected end",
+    ),
+    "a quote closed early": (
+        "captions.csv",
+        'image,text\npics/000.jpg,"a" b\n',
+        'row 2.*inside as ""',
+    ),
+    "two stray quotes": (
+        "captions.tsv",
+        'image\ttext\npics/000.jpg\t"a\npics/001.jpg\tb"\n',
+        "row 2.*rows were swallowed",
+    ),
     "same name twice": ("captions.csv", "image,text,text\n", "two columns have the same name"),
-    "not JSON": ("captions.jsonl", '{"image": "pics/000.jpg", "text": "a"}\n\nnot json\n', "row 3: not a JSON value"),
+    "not JSON": (
+        "captions.jsonl",
+        '{"image": "pics/000.jpg", "text": "a"}\n\nnot json\n',
+        "row 3: not a JSON value",
+    ),
     "not an object": ("captions.jsonl", '["pics/000.jpg", "a"]\n', "row 1: must be a JSON object"),
     "too deep": ("captions.jsonl", "[" * 100_000, "row 1: not a JSON value: nested too deeply"),
     "huge number": ("captions.jsonl", "9" * 10_000, "row 1: not a JSON value"),
-    "column gone": ("captions.jsonl", '{"image": "pics/000.jpg", "text": "a"}\n{"image": "pics/001.jpg"}', "row 2: has no 'text'"),
-    "number as text": ("captions.jsonl", '{"image": "pics/000.jpg", "text": 7}', "row 1: 'text' must be a text"),
-    "half a pair": ("captions.jsonl", '{"image": "pics/000.jpg", "text": "\\ud800"}', "row 1.*half a surrogate pair"),
-    "zero byte": ("captions.jsonl", '{"image": "pics/000.jpg", "text": "a\\u0000"}', "row 1.*zero byte"),
-    "missing": ("captions.csv", "image,text\npics/000.jpg,a\nnone.jpg,b\n", "1 of 2 rows.*row 3: 'none.jpg' does not exist"),
+    "column gone": (
+        "captions.jsonl",
+        '{"image": "pics/000.jpg", "text": "a"}\n{"image": "pics/001.jpg"}',
+        "row 2: has no 'text'",
+    ),
+    "number as text": (
+        "captions.jsonl",
+        '{"image": "pics/000.jpg", "text": 7}',
+        "row 1: 'text' must be a text",
+    ),
+    "half a pair": (
+        "captions.jsonl",
+        '{"image": "pics/000.jpg", "text": "\\ud800"}',
+        "row 1.*half a surrogate pair",
+    ),
+    "zero byte": (
+        "captions.jsonl",
+        '{"image": "pics/000.jpg", "text": "a\\u0000"}',
+        "row 1.*zero byte",
+    ),
+    "missing": (
+        "captions.csv",
+        "image,text\npics/000.jpg,a\nnone.jpg,b\n",
+        "1 of 2 rows.*row 3: 'none.jpg' does not exist",
+    ),
     "backslash": ("captions.csv", "image,text\npics\\000.jpg,a\n", "separated by '/'"),
-    "absolute": ("captions.csv", "image,text\n/etc/hostname,a\n", "row 2: '/etc/hostname' is an absolute path"),
+    "absolute": (
+        "captions.csv",
+        "image,text\n/etc/hostname,a\n",
+        "row 2: '/etc/hostname' is an absolute path",
+    ),
     "climbing": ("captions.csv", "image,text\npics/../../x.jpg,a\n", "climbs out"),
     "address": ("captions.csv", "image,text\nhttps://example.org/a.jpg,a\n", "nothing is fetched"),
     "folder": ("captions.csv", "image,text\npics,a\n", "not a plain file"),
     "link out": ("captions.csv", "image,text\nout.jpg,a\n", "leads out of the folder"),
-    "link folder out": ("captions.csv", "image,text\nouter/hostname,a\n", "leads out of the folder"),
-    "empty texts": ("captions.csv", "image,text\npics/000.jpg,\npics/001.jpg,b\n", "1 of 2 rows have an empty text: row 2.*drop_empty"),
+    "link folder out": (
+        "captions.csv",
+        "image,text\nouter/hostname,a\n",
+        "leads out of the folder",
+    ),
+    "empty texts": (
+        "captions.csv",
+        "image,text\npics/000.jpg,\npics/001.jpg,b\n",
+        "1 of 2 rows have an empty text: row 2.*drop_empty",
+    ),
     "only a header": ("captions.csv", "image,text\n", "no picture with a text"),
     "nothing": ("captions.csv", "", "no picture with a text"),
-    "Latin-1": ("captions.csv", "image,text\npics/000.jpg,caf\udce9\n", "line 2: byte 17 is not UTF-8"),
+    "Latin-1": (
+        "captions.csv",
+        "image,text\npics/000.jpg,caf\udce9\n",
+        "line 2: byte 17 is not UTF-8",
+    ),
     "binary": ("captions.parquet", "PAR1 not really", "not a Parquet file"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", BAD_LISTS)
@@ -212,11 +276,13 @@ def test_pictures_without_a_text_file(tmp_path: Path):
     with pytest.raises(DataError, match="3 pictures but no captions"):
         folder(tmp_path)
     write("sidecar", tmp_path, names[:2], ["a", "b"])
-    with pytest.raises(DataError, match="1 of 3 pictures have no text beside them: 'pics/002.jpg'"):
+    with pytest.raises(
+        DataError, match=r"1 of 3 pictures have no text beside them: 'pics/002.jpg'"
+    ):
         folder(tmp_path)
     assert len(folder(tmp_path, drop_empty=True)) == 2
     (tmp_path / "pics" / "000.png").write_bytes(picture())
-    with pytest.raises(DataError, match="share one text file: 'pics/000.jpg' and 'pics/000.png'"):
+    with pytest.raises(DataError, match=r"share one text file: 'pics/000.jpg' and 'pics/000.png'"):
         folder(tmp_path)
 
 
@@ -301,7 +367,7 @@ def test_a_folder_for_each_class(tmp_path: Path):
     with pytest.raises(DataError, match="1 of 3 class folders hold no picture: 'empty'"):
         labelled_folder(tmp_path)
     (tmp_path / "loose.jpg").write_bytes(picture())
-    with pytest.raises(DataError, match="outside the class folders: 'loose.jpg'"):
+    with pytest.raises(DataError, match=r"outside the class folders: 'loose.jpg'"):
         labelled_folder(tmp_path)
 
 
@@ -331,7 +397,10 @@ FUZZ = settings(
     max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 PIECES = st.sampled_from(
-    [b"image", b"text", b",", b"\t", b'"', b"\n", b"\r\n", b"pics/000.jpg", b"\xff", b"\0", b"{", b"}", b":", b"[", b"..", b"a", "é".encode(), b"\\ud800"]
+    [
+        b"image", b"text", b",", b"\t", b'"', b"\n", b"\r\n", b"pics/000.jpg", b"\xff",
+        b"\0", b"{", b"}", b":", b"[", b"..", b"a", "é".encode(), b"\\ud800",
+    ]
 )  # fmt: skip
 
 
