@@ -20,11 +20,15 @@ from functools import cache
 from pathlib import Path
 from typing import Literal, NamedTuple, overload
 
+from sensorium.data.errors import DataError
 from sensorium.types import Captioned
 
 VENDORS: tuple[str, ...] = ("noto", "twemoji", "openmoji", "fluent", "fluent3d")
 HELD_OUT_VENDOR = "noto"
-LANGUAGES: tuple[str, ...] = tuple("en de es fr pt pl tr ru zh ja ko ar hi sw".split())
+LANGUAGES: tuple[str, ...] = (
+    *("en", "de", "es", "fr", "pt", "pl", "tr"),
+    *("ru", "zh", "ja", "ko", "ar", "hi", "sw"),
+)
 SIDE = 64
 
 Part = Literal["train", "unseen", "all"]
@@ -119,7 +123,7 @@ def emoji(
     text a language. `part` is "train" (about 90 % of the emoji), "unseen" (the rest; see `unseen`)
     or "all".
 
-    Raises ValueError for a vendor, language or part that there is not.
+    Raises DataError for a vendor, language or part that there is not.
     """
     return Emoji(vendors, languages, part, keywords)
 
@@ -150,12 +154,12 @@ def unseen(code: str) -> bool:
 def verify() -> None:
     """Check every data file against the sha256 in `sources.json`.
 
-    Raises ValueError naming the first file that is not as it was published.
+    Raises DataError naming the first file that is not as it was published.
     """
     for name, said in json.loads((_DATA / "sources.json").read_text())["files"].items():
         found = hashlib.sha256((_DATA / name).read_bytes()).hexdigest()
         if found != said["sha256"]:
-            raise ValueError(
+            raise DataError(
                 f"{_DATA / name}: sha256 {found}, but {said['sha256']} was published; "
                 "install the package again"
             )
@@ -164,7 +168,7 @@ def verify() -> None:
 def _known(what: str, given: Sequence[str], known: Sequence[str]) -> None:
     wrong = [name for name in given if name not in known]
     if wrong or not given or len(set(given)) < len(given):
-        raise ValueError(
+        raise DataError(
             f"emoji: {what} {given!r}: expected one or more of {', '.join(known)}, each once"
         )
 
