@@ -1,8 +1,8 @@
 """Linear probe: how far a model's frozen picture features carry a linear classifier.
 
 Multinomial logistic regression by L-BFGS, its one strength of regularisation chosen on pictures cut
-from the *training* list, then fitted again on the whole list. Radford et al., "Learning Transferable
-Visual Models From Natural Language Supervision" (2021), appendix A.3.
+from the *training* list, then fitted again on the whole list. Radford et al., "Learning
+Transferable Visual Models From Natural Language Supervision" (2021), appendix A.3.
 """
 
 import hashlib
@@ -58,7 +58,7 @@ def linear_probe(
         progress: called with (pictures embedded so far, all pictures of both sets).
 
     Returns:
-        {"accuracy": {"top1", "top5", "mean_per_class"}, "per_class": {label: top1 of its pictures}},
+        {"accuracy": {"top1", "top5", "mean_per_class"}, "per_class": {label: its top1}},
         as `zero_shot` defines them.
 
     Raises:

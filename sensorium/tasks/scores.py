@@ -128,7 +128,7 @@ def places(names: Sequence[Any]) -> Int[np.ndarray, " n"]:
 # --- intervals -----------------------------------------------------------------------------------
 
 
-def wilson(share: float, n: float | int) -> tuple[float, float]:
+def wilson(share: float, n: float) -> tuple[float, float]:
     """Wilson's score interval of a proportion seen in n independent trials (n may be effective).
 
     Wilson, "Probable inference, the law of succession, and statistical inference" (1927).
@@ -153,7 +153,7 @@ def proportion(hits: Float[np.ndarray, " n"], clusters: Int[np.ndarray, " n"]) -
     sizes = np.bincount(clusters)
     worst = float((sizes.astype(np.float64) ** 2).sum() / n)
     if worst == 1:
-        return Score(share, *wilson(share, n), n)
+        return Score(share, *wilson(share, float(n)), n)
     sums = np.bincount(clusters, weights=hits)
     effect, informed = 1.0, 0
     if 0 < share < 1 and len(sizes) > 1:
@@ -239,7 +239,7 @@ def resamples(count: int, times: int, seed: int) -> Iterator[Int[np.ndarray, "ti
         times -= rows
 
 
-# --- for machines ----------------------------------------------------------------------------------
+# --- for machines -------------------------------------------------------------------------------
 
 
 def to_json(scores: Scores) -> dict[str, dict[str, dict[str, Any]]]:

@@ -57,7 +57,7 @@ def zero_shot(
         progress: called with (embedded so far, all prompts and pictures).
 
     Returns:
-        {"accuracy": {"top1", "top5", "mean_per_class"}, "per_class": {label: top1 of its pictures}}.
+        {"accuracy": {"top1", "top5", "mean_per_class"}, "per_class": {label: its top1}}.
         A tie counts against the model. Classes without a picture are in no mean; with at most
         five classes top5 is 1 by definition.
 

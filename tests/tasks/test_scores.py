@@ -22,17 +22,17 @@ def alone(n: int) -> np.ndarray:
 
 def test_wilson_agrees_with_its_published_example():
     # 81 of 263: the worked example of Newcombe, Statistics in Medicine 17 (1998), table I
-    low, high = scores.wilson(81 / 263, 263)
+    low, high = scores.wilson(81 / 263, 263.0)
     assert (round(low, 4), round(high, 4)) == (0.2553, 0.3662)
-    low, high = scores.wilson(0 / 20, 20)
+    low, high = scores.wilson(0 / 20, 20.0)
     assert (round(low, 4), round(high, 4)) == (0.0, 0.1611)
-    low, high = scores.wilson(1 / 29, 29)
+    low, high = scores.wilson(1 / 29, 29.0)
     assert (round(low, 4), round(high, 4)) == (0.0061, 0.1718)
 
 
 def test_a_proportion_of_independent_hits_is_wilsons():
     hits = np.array([1.0] * 15 + [0.0] * 133)
-    assert proportion(hits, alone(148)) == (15 / 148, *scores.wilson(15 / 148, 148), 148)
+    assert proportion(hits, alone(148)) == (15 / 148, *scores.wilson(15 / 148, 148.0), 148)
 
 
 def test_captions_that_agree_count_as_one_query():
@@ -48,7 +48,7 @@ def test_captions_that_agree_count_as_one_query():
 def test_perfect_and_hopeless_scores_keep_an_honest_width():
     clusters = np.repeat(np.arange(20), 5)
     perfect, hopeless = proportion(np.ones(100), clusters), proportion(np.zeros(100), clusters)
-    assert perfect == (1.0, scores.wilson(1.0, 20)[0], 1.0, 100)
+    assert perfect == (1.0, scores.wilson(1.0, 20.0)[0], 1.0, 100)
     assert (hopeless.low, hopeless.value) == (0.0, 0.0)
     assert hopeless.high == pytest.approx(1 - perfect.low)
     grouped = mean_by_group(np.ones(100), clusters)
@@ -67,7 +67,9 @@ def covered(draw, truth: float, interval, trials: int) -> float:
 @pytest.mark.parametrize("p", [0.02, 0.3, 0.5, 0.9])
 @pytest.mark.parametrize("n", [40, 400])
 def test_coverage_of_proportions(p, n):
-    draw = lambda g: ((g.random(n) < p).astype(float), alone(n))
+    def draw(g):
+        return ((g.random(n) < p).astype(float), alone(n))
+
     assert 0.925 <= covered(draw, p, proportion, 2000) <= 0.985
 
 
@@ -89,7 +91,10 @@ def test_coverage_of_the_mean_per_class():
     sizes = np.random.default_rng(0).integers(1, 30, 25)
     chances = np.random.default_rng(1).random(25)
     groups = np.repeat(np.arange(25), sizes)
-    draw = lambda g: ((g.random(len(groups)) < chances[groups]).astype(float), groups)
+
+    def draw(g):
+        return ((g.random(len(groups)) < chances[groups]).astype(float), groups)
+
     assert 0.94 <= covered(draw, float(chances.mean()), mean_by_group, 1000) <= 0.995
 
 
@@ -99,14 +104,18 @@ def test_coverage_of_the_bootstrapped_mean_and_median():
     def drawn(g):
         return np.exp(g.normal(size=80)), alone(80)
 
-    of_median = lambda v, c: bootstrap(v, median, c, times=300)
+    def of_median(v, c):
+        return bootstrap(v, median, c, times=300)
+
     assert 0.91 <= covered(drawn, truth, of_median, 300) <= 0.99
 
     def clustered(g):
         clusters = np.repeat(np.arange(60), 3)
         return 2.0 + g.normal(size=60)[clusters] + g.normal(size=180), clusters
 
-    of_mean = lambda v, c: bootstrap(v, mean, c, times=300)
+    def of_mean(v, c):
+        return bootstrap(v, mean, c, times=300)
+
     assert 0.91 <= covered(clustered, 2.0, of_mean, 300) <= 0.99
 
 
