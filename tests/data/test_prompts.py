@@ -69,5 +69,5 @@ def test_files_are_those_listed_with_their_source():
 def test_an_unknown_name_lists_candidates():
     with pytest.raises(DataError, match=r"'ImageNet'; did you mean imagenet.* there are: birdsnap"):
         prompts.templates("ImageNet")
-    with pytest.raises(DataError, match="no prompts called '../x'; there are"):
+    with pytest.raises(DataError, match=r"no prompts called '\.\./x'; there are"):
         prompts.classes("../x")

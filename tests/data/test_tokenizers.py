@@ -15,6 +15,7 @@ import pytest
 import tokenizers as rust
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jaxtyping import TypeCheckError
 from transformers import CLIPTokenizer
 
 from sensorium.data.errors import DataError
@@ -30,6 +31,7 @@ from sensorium.data.tokenizers import (
 from sensorium.data.tokenizers.bpe import BYTES, PLACE, Pieces, merge
 
 GOLDEN = json.loads((Path(__file__).parent / "golden_clip_bpe.json").read_text("utf-8"))["cases"]
+WRONG_TYPE = (DataError, TypeCheckError)  # the second where signatures are checked at run time
 CAPTIONS = [
     "Two dogs run across the snow.",
     "the dogs' owner runs, too: 3 dogs in 2024!",
@@ -164,8 +166,8 @@ def test_odd_texts(free):
         free.encode("x" * 150_000)
     with pytest.raises(DataError, match="nested more than 255"):
         free.encode("&amp;" + "amp;" * 300)
-    with pytest.raises(DataError, match="text 1 is of type bytes"):
-        free.encode_batch(["a", b"a"])
+    with pytest.raises(WRONG_TYPE):
+        free.encode(b"a")
     with pytest.raises(DataError, match="single str"):
         free.encode_batch("a dog")
     with pytest.raises(DataError, match="id 49408 at place 1"):
@@ -232,7 +234,7 @@ def test_training_refuses():
         train_bpe(["a"], 257, 10)
     with pytest.raises(DataError, match="no word"):
         train_bpe(["", " "], 300, 10)
-    with pytest.raises(DataError, match="text 1 is of type NoneType"):
+    with pytest.raises(WRONG_TYPE):
         train_bpe(["a", None], 300, 10)  # pyright: ignore[reportArgumentType]
     assert train_bpe(["a"], 300, 10).vocab == 258
     with pytest.raises(DataError, match=r"merge 0 .* damaged"):
@@ -270,7 +272,7 @@ def test_a_description_that_does_not_fit_is_refused(small, tmp_path):
     with pytest.raises(FileNotFoundError):
         tokenizer(small.spec(), tmp_path)
     path = small.save(tmp_path)
-    with pytest.raises(DataError, match="file is '../x', but here 'tokenizer.json'"):
+    with pytest.raises(DataError, match=r"file is '\.\./x', but here 'tokenizer\.json'"):
         tokenizer({**small.spec(), "file": "../x"}, tmp_path)
     path.write_bytes(path.read_bytes() + b" ")
     with pytest.raises(DataError, match="not the file of this checkpoint"):

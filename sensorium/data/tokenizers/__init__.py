@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from sensorium.data.errors import DataError
 from sensorium.data.tokenizers import clip_bpe, trained
@@ -12,6 +12,7 @@ from sensorium.data.tokenizers.trained import TrainedBPE, train_bpe
 __all__ = ["KINDS", "ClipBPE", "Tokenizer", "TrainedBPE", "tokenizer", "train_bpe"]
 
 
+@runtime_checkable
 class Tokenizer(Protocol):
     """Texts to ids: [start, ..., end], at most `length` of them."""
 

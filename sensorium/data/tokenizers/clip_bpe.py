@@ -31,6 +31,8 @@ _WORDS = regex.compile(
     regex.IGNORECASE,
 )
 _SPACE = regex.compile(r"\s+")
+_PLAIN = regex.compile(r"[ -%'-~‘’“”–—…]*")  # printable ASCII without &, and printers' marks
+_QUOTES = str.maketrans("‘’“”", "''\"\"")
 # "&amp;amp;amp;...": ftfy undoes one level a round, a second and more for some kilobytes of it.
 _NESTED = regex.compile(r"(?:(?:amp|#0*38|#x0*26);){256}", regex.IGNORECASE)
 
@@ -89,8 +91,10 @@ def clean(text: str) -> str:
             f"a text has {len(text)} characters, the limit is {MOST_CHARACTERS}; it starts "
             f"{text[:40]!r}: shorten it before it is tokenized"
         )
-    if text.isascii() and text.isprintable() and "&" not in text:
-        return text.lower()  # ftfy and the entities leave such text alone; spaces are split away
+    # ftfy and the entities leave such text alone, but for the quotes. (None of its characters
+    # can be half of garbled UTF-8 in any encoding that ftfy tries.) Spaces are split away later.
+    if _PLAIN.fullmatch(text):
+        return (text if text.isascii() else text.translate(_QUOTES)).lower()
     if _NESTED.search(text):
         raise DataError(
             f"the text starting {text[:40]!r} holds HTML references nested more than 255 deep "
