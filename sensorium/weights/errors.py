@@ -6,7 +6,7 @@ SHOWN = 5
 
 
 class WeightsError(ValueError):
-    """Weights or a checkpoint are not what they must be; the text says what, where and what to do."""
+    """Weights are not what they must be; the text says what, where and what to do."""
 
 
 def some(items: Iterable[str], shown: int = SHOWN) -> str:
@@ -19,7 +19,7 @@ def some(items: Iterable[str], shown: int = SHOWN) -> str:
 def report(where: str, findings: Mapping[str, list[str]], advice: str) -> WeightsError:
     """One error out of several lists of findings: a line for each kind, the first few of each.
 
-    `findings` maps what is wrong ("missing") to the things it is wrong of; empty lists are left out.
+    `findings` maps what is wrong ("missing") to what it is wrong of; empty lists are left out.
     """
     lines = [
         f"  {len(items)} {kind}: {some(items)}"

@@ -67,8 +67,8 @@ def save(
         shard_bytes: weights above this are cut into several files.
 
     Raises:
-        WeightsError: the manifest or a file name is not allowed, or `folder` holds something that is
-            no checkpoint, or files this library did not write there.
+        WeightsError: the manifest or a file name is not allowed, or `folder` holds something that
+            is no checkpoint, or files this library did not write there.
         OSError: no space, no permission; nothing was changed then.
     """
     at = Path(os.path.abspath(folder))
@@ -150,8 +150,8 @@ def read_manifest(folder: str | os.PathLike[str]) -> dict[str, Any]:
         raise WeightsError(f"{at}: there is no such folder{hint}")
     if not path.is_file():
         raise WeightsError(
-            f"{at}: no {MANIFEST}, so this is not a checkpoint folder; a published file is brought in"
-            " with `sensorium import`, its layout said"
+            f"{at}: no {MANIFEST}, so this is not a checkpoint folder; a published file is brought"
+            " in with `sensorium import`, its layout said"
         )
     if path.stat().st_size > MANIFEST_MAX:
         raise WeightsError(f"{path}: larger than {MANIFEST_MAX} bytes")

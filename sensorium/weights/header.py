@@ -43,7 +43,8 @@ def check_header(path: Path) -> dict[str, str]:
             raise WeightsError(f"{path}: its header has {length} bytes, the most is {HEADER_MAX}")
         header = parse_json(file.read(length), f"{path}: safetensors header")
     metadata = header.pop(META, {})
-    if not all(isinstance(value, str) for value in metadata.values()):
+    texts = isinstance(metadata, dict) and all(isinstance(text, str) for text in metadata.values())
+    if not texts:
         raise WeightsError(f"{path}: the header's {META} must be texts only")
     spans: list[tuple[int, int, str]] = []
     for name, entry in header.items():
@@ -79,8 +80,10 @@ def parse_json(data: bytes, what: str) -> dict[str, Any]:
         raise WeightsError(f"{what}: nested too deeply") from wrong
     except (UnicodeDecodeError, json.JSONDecodeError) as wrong:
         raise WeightsError(f"{what}: not JSON ({wrong})") from wrong
-    except ValueError as wrong:  # WeightsError is one, and so are numbers of thousands of digits
-        raise WeightsError(str(wrong)) from wrong
+    except WeightsError:
+        raise
+    except ValueError as wrong:  # a number of thousands of digits
+        raise WeightsError(f"{what}: {wrong}") from wrong
     if not isinstance(value, dict):
         raise WeightsError(f"{what}: a JSON object is expected")
     return value
@@ -89,7 +92,7 @@ def parse_json(data: bytes, what: str) -> dict[str, Any]:
 def _span(path: Path, name: str, entry: Any) -> tuple[int, int]:
     fields = entry if isinstance(entry, dict) else {}
     dtype, shape, span = (fields.get(key) for key in ("dtype", "shape", "data_offsets"))
-    if dtype not in DTYPES:
+    if not isinstance(dtype, str) or dtype not in DTYPES:
         raise WeightsError(f"{path}: tensor {name} has dtype {dtype!r}, known: {', '.join(DTYPES)}")
     sound = (
         isinstance(shape, list)

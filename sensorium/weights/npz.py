@@ -1,6 +1,7 @@
 """Reading NumPy archives without pickles, within a budget."""
 
 import math
+import tokenize
 import zipfile
 import zlib
 from pathlib import Path
@@ -14,6 +15,8 @@ from sensorium.weights.errors import WeightsError, some
 
 RATIO = 20  # weights hardly compress; above this (and FREE bytes) a file is taken for a bomb
 FREE = 256 << 20
+NO_ARRAY = (ValueError, TypeError, KeyError, IndexError, SyntaxError, tokenize.TokenError)
+NO_ARRAY += (RecursionError, MemoryError)
 
 
 def read_npz(path: Path) -> tuple[dict[str, Tensor], tuple[str, ...]]:
@@ -72,7 +75,7 @@ def _array(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: 
             version = npy.read_magic(file)
             read = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}[version]
             shape, fortran, dtype = read(file)
-        except (ValueError, KeyError, SyntaxError, RecursionError, MemoryError) as wrong:
+        except NO_ARRAY as wrong:
             raise WeightsError(f"{path}: {name} is no NumPy array ({wrong})") from wrong
         if dtype.hasobject:
             raise WeightsError(
@@ -80,7 +83,7 @@ def _array(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: 
                 " save plain arrays"
             )
         count = math.prod(shape)
-        data = file.read(count * dtype.itemsize + 1)
+        data = file.read(count * dtype.itemsize + 1) if count >= 0 else b""
     if len(data) != count * dtype.itemsize or any(length < 0 for length in shape):
         raise WeightsError(
             f"{path}: {name} {shape} {dtype} does not have the bytes its shape needs"

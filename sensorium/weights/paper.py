@@ -1,13 +1,14 @@
 """Follows a pickle on paper: what it would build, with nothing built, called or looked up.
 
 A pickle is a program for a small stack machine. Here a name stays a name and a call stays a note of
-what would have been called, whatever the file asks for; only the notes that spell "a tensor over such
-bytes" are understood. Names that are neither containers nor tensors are refused, so that the user
-hears of them. No torch: this runs in the limited child of `pickled`.
+what would have been called, whatever the file asks for; only the notes that spell "a tensor over
+such bytes" are understood. Names that are neither containers nor tensors are refused, so that the
+user hears of them. No torch: this runs in the limited child of `pickled`.
 """
 
 import pickletools
-from typing import Any, BinaryIO, NamedTuple
+from io import BufferedIOBase
+from typing import IO, Any, NamedTuple, cast
 
 from sensorium.weights.errors import WeightsError
 
@@ -100,7 +101,7 @@ CONSTANT = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
 MARK = object()
 
 
-def follow(file: BinaryIO, storages: dict[str, Storage] | None = None) -> Any:
+def follow(file: BufferedIOBase, storages: dict[str, Storage] | None = None) -> Any:
     """The object that one pickle spells, with notes in place of calls.
 
     `storages`, when given, is filled with every storage that the pickle mentions, by key.
@@ -111,7 +112,7 @@ def follow(file: BinaryIO, storages: dict[str, Storage] | None = None) -> Any:
     """
     stack: list[Any] = []
     memo: dict[Any, Any] = {}
-    for count, (op, arg, _) in enumerate(pickletools.genops(file)):
+    for count, (op, arg, _) in enumerate(pickletools.genops(cast(IO[bytes], file))):
         code = op.name
         if count > STEPS_MAX:
             raise WeightsError(f"the pickle has more than {STEPS_MAX} steps")
@@ -205,8 +206,8 @@ def _name(module: Any, name: Any) -> Name:
         raise WeightsError("a name is no text")
     if module.split(".")[0] != "__torch__" and name not in HARMLESS.get(module, ()):
         raise WeightsError(
-            f"it asks for {f'{module}.{name}'[:120]!r}, which is no part of a tensor. It was not run;"
-            " save the weights alone (a state dict of tensors), best as safetensors"
+            f"it asks for {f'{module}.{name}'[:120]!r}, which is no part of a tensor. It was not"
+            " run; save the weights alone (a state dict of tensors), best as safetensors"
         )
     return Name(module, name)
 

@@ -1,9 +1,9 @@
 """Takes the tensors out of a PyTorch pickle without running it: the child process of `readers`.
 
-It understands `torch.save` files (zip, and the older chain of pickles) and TorchScript archives, whose
-modules are plain bags of attributes, follows them on paper (`paper`), and writes the tensors as
-safetensors. Before it opens the file it limits its own memory, time and file size, and forbids itself
-to start programs, open sockets, import or compile. It needs no torch.
+It understands `torch.save` files (zip, and the older chain of pickles) and TorchScript archives,
+whose modules are plain bags of attributes, follows them on paper (`paper`), and writes the tensors
+as safetensors. Before it opens the file it limits its own memory, time and file size, and forbids
+itself to start programs, open sockets, import or compile. It needs no torch.
 """
 
 import io
@@ -13,8 +13,9 @@ import resource
 import sys
 import zipfile
 from collections.abc import Mapping
+from io import BufferedIOBase
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
@@ -34,7 +35,7 @@ FORBIDDEN = ("os.", "subprocess.", "socket.", "import", "exec", "compile", "ctyp
 class Zipped:
     """A zip written by torch.save or torch.jit.save: members are stored, not compressed."""
 
-    def __init__(self, file: BinaryIO):
+    def __init__(self, file: BufferedIOBase):
         self.zip = zipfile.ZipFile(file)
         members = self.zip.infolist()
         self.members = {member.filename: member for member in members}
@@ -69,11 +70,11 @@ class Zipped:
 
 
 class Chained:
-    """torch's older files: magic number, version, system, object, storage keys, then raw storages."""
+    """torch's older files: magic, version, system, object, storage keys, then raw storages."""
 
     format = "torch-legacy"
 
-    def __init__(self, file: BinaryIO):
+    def __init__(self, file: BufferedIOBase):
         magic, _, system = follow(file), follow(file), follow(file)
         if magic != MAGIC or not isinstance(system, dict):
             raise WeightsError("a bare pickle, not a file of torch.save's")

@@ -1,8 +1,8 @@
 """Probes: raw inputs kept with a checkpoint, and the numbers they must give.
 
 A probe starts from undecoded bytes (a JPEG, UTF-8 text), so that decoding, resizing and tokenizing
-are proved too, and holds tensors from along the way, in the order they arise, so that the first that
-drifts says where. Running the model is the caller's: `verify` is given a function.
+are proved too, and holds tensors from along the way, in the order they arise, so that the first
+that drifts says where. Running the model is the caller's: `verify` is given a function.
 """
 
 import json
@@ -56,8 +56,9 @@ class Drift(NamedTuple):
 def compare(reference: Tensors, got: Tensors, tolerance: float) -> list[Drift]:
     """The drift of every reference value, in the reference's order.
 
-    Floating values may differ by `tolerance`; integers and booleans not at all. A NaN or an infinity
-    that the reference does not have is an infinite drift. Extra values in `got` are not looked at.
+    Floating values may differ by `tolerance`; integers and booleans not at all. A NaN or an
+    infinity that the reference does not have is an infinite drift. Extra values in `got` are
+    not looked at.
 
     Raises:
         WeightsError: a value is missing from `got` or has another shape.

@@ -1,9 +1,9 @@
 """Reading published weights: one function, the format found from the file's content.
 
-safetensors (one file, or shards with an index), NumPy's .npz, and PyTorch's pickled formats. A pickle
-is a program, so those are read only when the caller says `allow_pickle=True`, and even then they are
-not run: a limited child process follows them on paper (see `pickled`). There is no fallback from one
-way to another.
+safetensors (one file, or shards with an index), NumPy's .npz, and PyTorch's pickled formats. A
+pickle is a program, so those are read only when the caller says `allow_pickle=True`, and even then
+they are not run: a limited child process follows them on paper (see `pickled`). There is no
+fallback from one way to another.
 """
 
 import json
@@ -48,7 +48,7 @@ class Info(NamedTuple):
     Attributes:
         format: "safetensors", "npz", "torch-zip", "torch-legacy" or "torchscript".
         metadata: what the file says of itself (safetensors metadata).
-        notes: every liberty that was taken: a wrapper unwrapped, a prefix removed, entries left out.
+        notes: every liberty taken: a wrapper unwrapped, a prefix removed, entries left out.
         tied: names that are an equal view of another name's tensor.
     """
 
@@ -100,8 +100,8 @@ def read(
     bad = not_finite(tensors) if check_finite else []
     if bad:
         raise WeightsError(
-            f"{at}: {len(bad)} tensors hold NaN or infinity: {some(bad)}; the file is damaged or its"
-            " training diverged (check_finite=False reads them all the same)"
+            f"{at}: {len(bad)} tensors hold NaN or infinity: {some(bad)}; the file is damaged or"
+            " its training diverged (check_finite=False reads them all the same)"
         )
     return tensors, info
 
@@ -163,9 +163,10 @@ def _read_one(path: Path, allow_pickle: bool, inside: str | None) -> tuple[dict[
     if not allow_pickle:
         renamed = " (whatever its name says)" if path.suffix == ".safetensors" else ""
         raise WeightsError(
-            f"{path}: is a pickled PyTorch file ({found}){renamed}; pickles can carry programs. Take the"
-            " same weights as safetensors if they are published so; or, if you trust where the file"
-            " comes from, say allow_pickle=True (--allow-pickle): it is then read without being run"
+            f"{path}: is a pickled PyTorch file ({found}){renamed}; pickles can carry programs."
+            " Take the same weights as safetensors if they are published so; or, if you trust where"
+            " the file comes from, say allow_pickle=True (--allow-pickle): it is then read without"
+            " being run"
         )
     return _read_pickled(path, inside)
 
@@ -211,8 +212,8 @@ def _child_ended(path: Path, child: subprocess.CompletedProcess[bytes]) -> Weigh
     why = f"signal {-child.returncode}" if child.returncode < 0 else f"exit code {child.returncode}"
     return WeightsError(
         f"{path}: the limited process that reads pickled files ended with {why}"
-        f" ({' '.join(last)[:300]}); the file asks for more memory, time or disk than its size allows,"
-        f" or the disk under {tempfile.gettempdir()} is full"
+        f" ({' '.join(last)[:300]}); the file asks for more memory, time or disk than its size"
+        f" allows, or the disk under {tempfile.gettempdir()} is full"
     )
 
 

@@ -1,8 +1,8 @@
 """Key maps: how a published file's names and shapes become ours, as rules that also run backwards.
 
-A rule names keys on both sides. `{i}` (any lower-case name in braces) stands for an integer, `*` for
-one part of a name without `.` or `/`, `**` for the rest of a name whatever is in it. All wildcards of
-a rule stand in every pattern of it, so either side can be found from the other:
+A rule names keys on both sides. `{i}` (any lower-case name in braces) stands for an integer, `*`
+for one part of a name without `.` or `/`, `**` for the rest of a name whatever is in it. All
+wildcards of a rule stand in every pattern of it, so either side can be found from the other:
 
     OPENAI = KeyMap([
         rename("visual.class_embedding", "image.embed.cls"),
@@ -82,7 +82,7 @@ def rename(theirs: str, ours: str) -> Rule:
 def split(
     theirs: str, ours: tuple[str, ...], dim: int = 0, sizes: tuple[int, ...] | None = None
 ) -> Rule:
-    """One tensor of theirs is several of ours, laid end to end along `dim` (equal when no `sizes`)."""
+    """One tensor of theirs is several of ours, end to end along `dim` (equal when no `sizes`)."""
     return rule(theirs, ours, ops.chunk(len(ours), dim, sizes))
 
 
@@ -121,9 +121,9 @@ def unbind(theirs: str, ours: str, count: int, *steps: Op) -> Rule:
 def drop(pattern: str, restore: Restore | None = None) -> Drop:
     """Keys of theirs without meaning for us (buffers, sizes written as tensors).
 
-    With `restore`, a function of our tensors that returns {their key: tensor}, an export writes them
-    again, and an import refuses a file whose values differ from the restored ones: what is dropped
-    is then proved to carry nothing. Without it they are gone from exports.
+    With `restore`, a function of our tensors that returns {their key: tensor}, an export writes
+    them again, and an import refuses a file whose values differ from the restored ones: what is
+    dropped is then proved to carry nothing. Without it they are gone from exports.
     """
     _wildcards(pattern)
     return Drop(pattern, restore)

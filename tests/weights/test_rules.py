@@ -46,7 +46,8 @@ def test_a_map_in_the_style_of_hugging_face():
                 for theirs, ours in [("layer_norm1", "attn.norm"), ("mlp.fc1", "mlp.up")]
             ),
             stack(
-                tuple(f"layers.{{i}}.self_attn.{part}_proj.*" for part in "qkv"), f"{block}.attn.qkv.*"
+                tuple(f"layers.{{i}}.self_attn.{part}_proj.*" for part in "qkv"),
+                f"{block}.attn.qkv.*",
             ),
             transpose("text_projection.weight", "text.proj"),
             reshape("logit_scale", "log_scale", (), (1,)),
@@ -70,7 +71,7 @@ def test_a_map_in_the_style_of_hugging_face():
     ours = keys.load(theirs, expected)
 
     assert shapes(ours) == expected
-    q, k, v = ours["text.blocks.1.attn.qkv.weight"].chunk(3)
+    _, k, _ = ours["text.blocks.1.attn.qkv.weight"].chunk(3)
     assert torch.equal(k, theirs["layers.1.self_attn.k_proj.weight"])
     assert torch.equal(ours["text.proj"], theirs["text_projection.weight"].T)
     back = keys.save(ours)
@@ -92,7 +93,9 @@ def test_flax_kernels_are_reshaped_transposed_and_joined_in_one_rule():
             transpose("embedding/kernel", "patch.weight", (3, 2, 0, 1)),
         ]
     )
-    theirs = {f"block_0/{p}/kernel": torch.randn(WIDTH, HEADS, EACH) for p in ("query", "key", "value")}
+    theirs = {
+        f"block_0/{p}/kernel": torch.randn(WIDTH, HEADS, EACH) for p in ("query", "key", "value")
+    }
     theirs["embedding/kernel"] = torch.randn(4, 5, 3, WIDTH)  # rows, columns, in, out
     expected = {"blocks.0.qkv.weight": (18, WIDTH), "patch.weight": (WIDTH, 3, 4, 5)}
     ours = keys.load(theirs, expected)
@@ -164,7 +167,7 @@ def test_a_key_may_not_have_two_rules():
     with pytest.raises(WeightsError, match="two rules speak of theirs"):
         KeyMap([rename("a.{i}", "b.{i}"), rename("a.{j}", "c.{j}")])
     overlapping = KeyMap([rename("a.{i}", "b.{i}"), rename("a.*", "c.*")])
-    with pytest.raises(WeightsError, match="1 in two rules: a.1"):
+    with pytest.raises(WeightsError, match=r"1 in two rules: a\.1"):
         overlapping.load({"a.1": torch.zeros(1)}, {})
     with pytest.raises(WeightsError, match="1 in two rules: a"):
         KeyMap([rename("a", "b"), drop("*")]).load({"a": torch.zeros(1)}, {"b": (1,)})
