@@ -134,6 +134,7 @@ class Classifies(Protocol):
     def classify(self, image: Float[Tensor, "b c y x"]) -> Float[Tensor, "b v"]: ...
 
 
+@runtime_checkable
 class Objective(Protocol):
     """A question posed to a net, and how its answer is marked.
 

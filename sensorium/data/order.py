@@ -4,18 +4,15 @@ There is no shuffle buffer and nothing to save: an order is asked for position 0
 and a resumed run asks on from the position it had reached.
 """
 
-from collections.abc import Hashable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Hashable, Sequence
 
 import numpy as np
 
 from sensorium.data.errors import DataError
 
 
-class Order(Protocol):
-    """Maps a position in the endless sequence of training samples to an index of the data set."""
-
-    def __call__(self, position: int) -> int: ...
+# Maps a position in the endless sequence of training samples to an index of the data set.
+Order = Callable[[int], int]
 
 
 class Shuffled:

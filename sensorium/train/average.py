@@ -1,9 +1,7 @@
 """The running average of the weights (Polyak averaging), which is what is evaluated and saved."""
 
-import copy
-
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 class Average:
@@ -15,14 +13,14 @@ class Average:
 
     def __init__(self, net: nn.Module, decay: float):
         self.decay = decay
-        self.net = copy.deepcopy(net).requires_grad_(False).eval()
+        self.values: dict[str, Tensor] = {n: v.detach().clone() for n, v in net.state_dict().items()}
 
     @torch.no_grad()
     def update(self, net: nn.Module, step: int) -> None:
+        """`step` counts from 1."""
         decay = min(self.decay, (1 + step) / (10 + step))
-        ours, theirs = self.net.state_dict(), net.state_dict()
-        floats = [name for name, value in ours.items() if value.is_floating_point()]
-        torch._foreach_lerp_([ours[n] for n in floats], [theirs[n] for n in floats], 1 - decay)
-        for name, value in ours.items():
-            if not value.is_floating_point():
-                value.copy_(theirs[name])
+        for name, value in net.state_dict().items():
+            if value.is_floating_point():
+                self.values[name].lerp_(value, 1 - decay)
+            else:
+                self.values[name].copy_(value)

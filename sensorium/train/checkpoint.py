@@ -43,7 +43,7 @@ def save(
         if p in optimiser.state
         for key in MOMENTS
     }
-    shadow = average and {n: whole(v) for n, v in average.net.state_dict().items()}
+    shadow = average and {n: whole(v) for n, v in average.values.items()}
     if not place.first:
         return
     files = {**package.files, "state/progress.json": json.dumps(progress, indent=1).encode()}
@@ -70,7 +70,7 @@ def load(
     saved = folders.load(at)
     net = saved.tensors
     if average is not None:
-        for name, value in average.net.state_dict().items():
+        for name, value in average.values.items():
             put(value, net[name])
         net = tensors_from((at / "state/net.safetensors").read_bytes())
     for name, value in step.net.state_dict().items():

@@ -50,6 +50,7 @@ def train(run: Run, folder: Path) -> Path:
 
 def _train(run: Run, folder: Path, place: Place, stop: threading.Event) -> Path:
     cut(run, place)
+    folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(run.seed)
     step = Step(run.net(), {name: ask.objective for name, ask in run.asks.items()}).to(place.device)
     refuse_batch_norm(step, run, place)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 from torch import nn
 
@@ -30,6 +30,7 @@ class Package(NamedTuple):
     files: dict[str, bytes]
 
 
+@runtime_checkable
 class Finish(Protocol):
     """What is asked of a finished checkpoint."""
 
