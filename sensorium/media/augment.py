@@ -25,7 +25,7 @@ Range = tuple[float, float]
 LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601, as `Image.convert("L")`
 
 
-# --- geometry: where each pixel of the output is taken from ---------------------------------------
+# --- geometry: where each pixel of the output is taken from --------------------------------------
 
 
 def crop(g: Generator, area: Range = (0.5, 1.0), aspect: Range = (3 / 4, 4 / 3)) -> Affine:
@@ -84,7 +84,7 @@ def warp(
     return image.transform((size, size), Image.Transform.AFFINE, rows, smooth, fillcolor=background)
 
 
-# --- colour: a matrix on (r, g, b, 1) --------------------------------------------------------------
+# --- colour: a matrix on (r, g, b, 1) ------------------------------------------------------------
 
 
 def brightness(g: Generator, by: float = 0.3) -> Colours:
@@ -134,7 +134,7 @@ def recolour(image: Image.Image, matrix: Colours) -> Image.Image:
     return image.convert("RGB", tuple(rows.ravel().tolist()))
 
 
-# --- damage ----------------------------------------------------------------------------------------
+# --- damage --------------------------------------------------------------------------------------
 
 
 def noise(
@@ -171,7 +171,7 @@ def cutout(
     return image
 
 
-# --- together ----------------------------------------------------------------------------------------
+# --- together ------------------------------------------------------------------------------------
 
 
 class Ranges(NamedTuple):

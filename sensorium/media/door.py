@@ -188,7 +188,7 @@ def _from_array(array: np.ndarray, name: str, budget: Budget) -> Image.Image:
         raise MediaError(f"{name}: an array of {array.dtype}; pass uint8, 0 to 255")
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[:, :, 0]
-    if not (array.ndim == 2 or array.ndim == 3 and array.shape[2] in (3, 4)):
+    if not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))):
         raise MediaError(f"{name}: an array of shape {array.shape}; pass (y x), (y x 3) or (y x 4)")
     check_size(array.shape[1], array.shape[0], name=name, budget=budget)
     return Image.fromarray(np.ascontiguousarray(array))

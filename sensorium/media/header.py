@@ -14,6 +14,7 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
 _STANDALONE = frozenset((0x01, *range(0xD0, 0xDA)))  # JPEG markers without a length
 _SOF = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _START_OF_SCAN = 0xDA
+_MARKERS = 10_000  # looked at before a JPEG is given up; honest ones have a few dozen
 
 # What people most often mistake for a picture: (offset, first bytes, what it is).
 _STRANGERS = (
@@ -33,12 +34,13 @@ _STRANGERS = (
 
 
 class Header(NamedTuple):
-    """What the first bytes say: format, size in pixels as stored, and (JPEG only) the Exif block."""
+    """What the first bytes say: format, and size in pixels as stored; the rest of JPEG alone."""
 
     format: str
     width: int
     height: int
     exif: bytes = b""
+    progressive: bool = False
 
 
 def read_header(data: bytes, *, name: str = "<bytes>", budget: Budget = BUDGET) -> Header:
@@ -58,7 +60,8 @@ def read_header(data: bytes, *, name: str = "<bytes>", budget: Budget = BUDGET) 
     if header is None:
         raise MediaError(f"{name}: {_stranger(data)}; use one of {', '.join(FORMATS)}")
     check_size(header.width, header.height, name=name, budget=budget)
-    if header.format == "JPEG" and data.count(b"\xff\xda") > budget.scans:
+    # Inside a scan the byte pair is escaped, so this counts scans (and those of a thumbnail).
+    if header.progressive and data.count(b"\xff\xda") > budget.scans:
         raise MediaError(f"{name}: a JPEG of more than {budget.scans} scans, over the budget")
     return header
 
@@ -74,7 +77,7 @@ def check_size(width: int, height: int, *, name: str, budget: Budget = BUDGET) -
 
 
 def orientation(exif: bytes) -> int:
-    """The Exif orientation, 1 to 8 (tag 0x0112 of the first directory); 1 when absent or damaged."""
+    """The Exif orientation, 1 to 8 (tag 0x0112, first directory); 1 when absent or damaged."""
     exif = exif.removeprefix(b"Exif\0\0")
     order = {b"II": "<", b"MM": ">"}.get(exif[:2])
     if order is None:
@@ -110,9 +113,9 @@ def _parse(data: bytes) -> Header | None:
 
 def _jpeg(data: bytes) -> Header:
     at, exif = 2, b""
-    while True:
-        at = data.index(b"\xff", at) if data[at] != 0xFF else at
-        marker = data[at + 1]
+    for _ in range(_MARKERS):
+        at = data.find(b"\xff", at)
+        marker = data[at + 1] if at > 0 else _START_OF_SCAN
         if marker in (0xFF, 0x00):  # fill byte, stray stuffing
             at += 1
             continue
@@ -122,12 +125,13 @@ def _jpeg(data: bytes) -> Header:
         (length,) = struct.unpack_from(">H", data, at)
         if marker in _SOF:
             height, width = struct.unpack_from(">HH", data, at + 3)
-            return Header("JPEG", width, height, exif)
+            return Header("JPEG", width, height, exif, marker & 3 == 2)
         if marker == _START_OF_SCAN:
             raise IndexError("pixels before their size")
         if marker == 0xE1 and not exif and data[at + 2 : at + 8] == b"Exif\0\0":
             exif = data[at + 8 : at + length]
         at += max(length, 2)
+    raise IndexError("no size among so many markers")
 
 
 def _webp(data: bytes) -> Header | None:

@@ -17,7 +17,7 @@ from sensorium.media.header import orientation, read_header
 def decode_jpeg_rgb(
     source: Source, *, name: str | None = None, budget: Budget = BUDGET, exif: bool = True
 ) -> UInt8[np.ndarray, "y x 3"] | None:
-    """The pixels of a JPEG; None when it is not one, or libjpeg-turbo finds the least fault with it.
+    """The pixels of a JPEG; None when it is not one, or libjpeg-turbo finds any fault with it.
 
     What comes back as None goes through `open_image`, which decodes it or says what is wrong.
 

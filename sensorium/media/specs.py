@@ -14,12 +14,12 @@ A spec is a JSON object and holds everything that decides the outcome; a checkpo
                            `tf.image.resize` does by default. Not Pillow's: a reduced picture
                            differs by tens of grey levels at edges
 
-Fields common to all: `size`; `filter` ("bilinear" or "bicubic"); `order` of the two passes of a
-resize ("rows-first" or "taller-first", see `sensorium.media.resize`; not for plain-square); `mean`, `std` of three channels,
-of pixels in 0 to 1; `exif` (turn upright by the Exif orientation); and `rgb`, what becomes of
-other modes: "after-resize" (resized in their own mode, then `convert("RGB")`, so a palette picture
-is resized by nearest neighbour), "drop-alpha" (`convert("RGB")` first) or a colour [r, g, b] that
-transparent pixels are laid over, first.
+Fields common to all: `size`; `filter` ("bilinear" or "bicubic"); `mean` and `std` of the three
+channels, of pixels in 0 to 1; `exif` (turn upright by the Exif orientation); `order` of the two
+passes of a resize ("rows-first" or "taller-first", see `sensorium.media.resize`; plain-square has
+none); and `rgb`, what becomes of other modes: "after-resize" (resized in their own mode, then
+`convert("RGB")`, so that a palette picture is resized by nearest neighbour), "drop-alpha"
+(`convert("RGB")` first) or a colour [r, g, b] that transparent pixels are laid over, first.
 """
 
 import math
@@ -66,7 +66,7 @@ def timm_vit(size: int = 224, crop: float = 0.9) -> Spec:
 
 
 def square_vit(size: int = 224) -> Spec:
-    """Straight to a square by Pillow's bilinear: Hugging Face's processor of Google's ViT models."""
+    """Straight to a square by Pillow's bilinear, as Hugging Face's processor of Google's ViTs."""
     spec = _spec("pillow-square/1", size, "bilinear", "drop-alpha", HALF, HALF)
     return spec | {"exif": False}
 
@@ -142,7 +142,7 @@ def check(spec: Mapping[str, Any]) -> None:
             raise MediaError(f"transform {name}: {field} = {spec.get(field)!r} is not possible")
 
 
-def _whole(value: Any, low: int, high: int) -> bool:
+def _whole(value: Any, low: Any, high: int) -> bool:
     return type(value) is int and type(low) is int and low <= value <= high
 
 

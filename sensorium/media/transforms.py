@@ -29,7 +29,7 @@ def transform(spec: Mapping[str, Any], *, budget: Budget = BUDGET) -> "Transform
 
 
 class Transform:
-    """A spec made callable: picture in, float32 (3 y x) out. Small, and safe to send to a worker."""
+    """A spec made callable: picture in, float32 (3 y x) out. Small; may be sent to a worker."""
 
     def __init__(self, spec: Mapping[str, Any], budget: Budget = BUDGET):
         self.spec: Spec = dict(spec)
