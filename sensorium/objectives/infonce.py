@@ -11,8 +11,8 @@ row and a column, and compute the tiles again in the backward pass, with gradien
 embeddings and the scale. `dense_symmetric` and `dense_one_way` are their slow, obvious twins.
 
 Sources: van den Oord et al. 2018 (InfoNCE, eq. 4); Radford et al. 2021 (CLIP, figure 3); Jia et al.
-2021 (ALIGN, section 4.1, label smoothing); Yang et al. 2022 (UniCL, eq. 2-4, shared positives); Cheng et al.
-2024 (Inf-CL) for tiling. The denominator holds B terms: the positive and B - 1 negatives.
+2021 (ALIGN, label smoothing); Yang et al. 2022 (UniCL, shared positives); Cheng et al. 2024
+(Inf-CL) for tiling. The denominator holds B terms: the positive and B - 1 negatives.
 """
 
 from typing import Literal, NamedTuple
@@ -72,6 +72,7 @@ def dense_symmetric(
 # --- tiled -------------------------------------------------------------------------------------
 
 
+@tiles.uncompiled
 def one_way(
     query: Float[Tensor, "b e"],
     keys: Float[Tensor, "k e"],
@@ -101,7 +102,7 @@ def one_way(
     Raises:
         ValueError: shapes, dtypes or indices do not fit, or the ranks do not agree.
     """
-    _check(query, keys, log_scale, smoothing, tile)
+    check(query, keys, log_scale, smoothing, tile)
     if len(positive) != len(query) or positive.is_floating_point():
         raise ValueError(
             f"positive must hold one index a query: it is {positive.dtype} of shape "
@@ -112,7 +113,7 @@ def one_way(
             f"positive holds {int(positive.min())} to {int(positive.max())}, "
             f"but the keys of this rank are 0 to {len(keys) - 1}"
         )
-    sizes = _sizes(query, keys, log_scale, ranks, ("no groups", None))
+    sizes = row_sizes(query, keys, log_scale, ranks, ("no groups", None))
     start = parts(sizes)[position(ranks)[0]].start
     total = sum(sizes)
     weights = query.new_tensor([[1 - smoothing], [smoothing / max(total, 1)]], dtype=working(query))
@@ -125,9 +126,10 @@ def one_way(
         how=how,
         ranks=ranks,
     )
-    return _gathered(query, keys, log_scale, plan)[0]
+    return _Gathered.apply(query, keys, log_scale, plan)[0]
 
 
+@tiles.uncompiled
 def symmetric(
     image: Float[Tensor, "b e"],
     text: Float[Tensor, "b e"],
@@ -166,7 +168,7 @@ def symmetric(
         ValueError: shapes or dtypes do not fit, or the ranks do not agree.
     """
     plan = plan_symmetric(image, text, log_scale, group, repeats, smoothing, ranks, tile)
-    return _gathered(image, text, log_scale, plan)
+    return _Gathered.apply(image, text, log_scale, plan)
 
 
 class Plan(NamedTuple):
@@ -191,7 +193,7 @@ def plan_symmetric(
     tile: int,
 ) -> Plan:
     """Checks the arguments of `symmetric`, here and against the other ranks, and counts groups."""
-    _check(image, text, log_scale, smoothing, tile)
+    check(image, text, log_scale, smoothing, tile)
     if len(image) != len(text):
         raise ValueError(
             f"row i of image and text must belong together, but there are {len(image)} images "
@@ -204,7 +206,7 @@ def plan_symmetric(
             f"group must hold one integer a pair: it is {group.dtype} of shape "
             f"{tuple(group.shape)} for {len(image)} pairs"
         )
-    sizes = _sizes(image, text, log_scale, ranks, ("groups", group))
+    sizes = row_sizes(image, text, log_scale, ranks, ("groups", group))
     own = parts(sizes)[position(ranks)[0]]
     total = sum(sizes)
     answers = torch.ones(total, dtype=working(image), device=image.device)
@@ -273,11 +275,6 @@ class _Gathered(torch.autograd.Function):
         return dx.to(query.dtype) if dx is not None else None, d_keys, d_scale, None
 
 
-@torch.compiler.disable
-def _gathered(query: Tensor, keys: Tensor, log_scale: Tensor, plan: Plan) -> tuple[Tensor, Tensor]:
-    return _Gathered.apply(query, keys, log_scale, plan)
-
-
 def owners(value: Tensor, sizes: list[int], ranks: dist.ProcessGroup | None) -> Tensor:
     """Each column's upstream gradient, which is that of the rank it lives on."""
     _, world = position(ranks)
@@ -288,7 +285,7 @@ def owners(value: Tensor, sizes: list[int], ranks: dist.ProcessGroup | None) -> 
 
 
 def scale_gradient(x: Tensor, dx: Tensor, log_scale: Tensor, scale: Tensor) -> Tensor:
-    """Multiplies dx by the scale; returns dL/d(log scale) = sum_ij S_ij dL/dS_ij = sum_i x_i.dx_i."""
+    """Multiplies dx by the scale; dL/d(log scale) = sum_ij S_ij dL/dS_ij is then sum_i x_i.dx_i."""
     dx.mul_(scale)
     total = torch.zeros((), dtype=torch.float64, device=x.device)
     for part, slope in zip(x.split(TILE), dx.split(TILE), strict=True):
@@ -301,7 +298,8 @@ def working(x: Tensor) -> torch.dtype:
     return torch.float64 if x.dtype == torch.float64 else torch.float32
 
 
-def _check(x: Tensor, y: Tensor, log_scale: Tensor, smoothing: float, tile: int) -> None:
+def check(x: Tensor, y: Tensor, log_scale: Tensor, smoothing: float, tile: int) -> None:
+    """Refuses shapes, types and numbers that no loss here can take."""
     if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1]:
         raise ValueError(
             "embeddings must be (rows, width) with one width on both sides, "
@@ -319,13 +317,14 @@ def _check(x: Tensor, y: Tensor, log_scale: Tensor, smoothing: float, tile: int)
         raise ValueError(f"a tile must have at least one row, not {tile}")
 
 
-def _sizes(
+def row_sizes(
     x: Tensor,
     y: Tensor,
     log_scale: Tensor,
     ranks: dist.ProcessGroup | None,
     extra: tuple[str, Tensor | None],
 ) -> list[int]:
+    """The number of keys on every rank, once all agree about everything else."""
     grad = torch.is_grad_enabled()
     facts = {
         "the width of the embeddings": x.shape[1],

@@ -23,6 +23,7 @@ from sensorium.objectives.infonce import TILE, Plan, owners, plan_symmetric, sca
 from sensorium.objectives.ranks import parts, position
 
 
+@tiles.uncompiled
 def ring_symmetric(
     image: Float[Tensor, "b e"],
     text: Float[Tensor, "b e"],
@@ -42,7 +43,7 @@ def ring_symmetric(
         ValueError: shapes or dtypes do not fit, or the ranks do not agree.
     """
     plan = plan_symmetric(image, text, log_scale, group, repeats, smoothing, ranks, tile)
-    return _ring(image, text, log_scale, plan)
+    return _Ring.apply(image, text, log_scale, plan)
 
 
 class _Ring(torch.autograd.Function):
@@ -112,11 +113,6 @@ class _Ring(torch.autograd.Function):
             d_scale,
             None,
         )
-
-
-@torch.compiler.disable
-def _ring(image: Tensor, text: Tensor, log_scale: Tensor, plan: Plan) -> tuple[Tensor, Tensor]:
-    return _Ring.apply(image, text, log_scale, plan)
 
 
 def _columns(plan: Plan, place: slice) -> tuple[Tensor, Tensor | None]:

@@ -14,11 +14,18 @@ weighted sum of the logits asked for; the first two are kept apart because a log
 would lose seven bits in float32.
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar, cast
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+
+F = TypeVar("F")
+
+
+def uncompiled(function: F) -> F:
+    """Makes torch.compile step around a function: loops over tiles would unroll into its graph."""
+    return cast(F, torch.compiler.disable(function))
 
 
 class Side(NamedTuple):
@@ -162,5 +169,5 @@ def _tiles(x, y, scale, positive, rows: Side, columns: Side, how: Marking):
 
 
 def _finite(top: Tensor) -> Tensor:
-    """Where nothing has been seen, 0 in place of -inf: exp(-inf - 0) is 0, exp(-inf + inf) is not."""
+    """0 in place of -inf, where nothing has been seen: exp(-inf - 0) is 0, exp(-inf + inf) not."""
     return top.masked_fill(top == -torch.inf, 0)

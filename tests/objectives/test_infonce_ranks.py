@@ -1,7 +1,9 @@
 """1, 2, 3 and 4 processes give the loss and the gradients of one."""
+# pyright: reportCallIssue=false, reportArgumentType=false
 
 import math
 import tempfile
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from torch import Tensor
 
 from sensorium.objectives.infonce import dense_one_way, dense_symmetric, one_way, symmetric
 from sensorium.objectives.ring import ring_symmetric
+from sensorium.objectives.sigmoid import dense_sigmoid_pairs, sigmoid_pairs
 
 SPLITS = {1: [[13]], 2: [[6, 6], [9, 4], [0, 13]], 3: [[5, 0, 8]], 4: [[3, 3, 3, 3], [1, 7, 0, 5]]}
 GROUP = torch.tensor([5, 1, 2, 5, 3, 4, 2, 6, 7, 5, 8, 9, 0])
@@ -47,7 +50,8 @@ def marks(loss: tuple[Tensor, Tensor], leaves: list[Tensor], weights: tuple[floa
     return torch.stack(loss).detach(), torch.autograd.grad(total, leaves)
 
 
-def check_symmetric(rank: int, world: int) -> None:
+def check_symmetric(ranks: dist.ProcessGroup) -> None:
+    rank, world = dist.get_rank(ranks), dist.get_world_size(ranks)
     for rows, (dtype, relative), scale, how in cases(world):
         own = own_part(rows, rank)
         whole = pairs(sum(rows), scale, torch.float64)
@@ -58,9 +62,9 @@ def check_symmetric(rank: int, world: int) -> None:
         for loss_over_ranks in (symmetric, ring_symmetric):
             leaves = [whole[0][own], whole[1][own], whole[2]]
             leaves = [x.detach().to(dtype).requires_grad_() for x in leaves]
-            loss = loss_over_ranks(*leaves, **mine, ranks=dist.group.WORLD, tile=4)
+            loss = loss_over_ranks(*leaves, **mine, ranks=ranks, tile=4)
             found = marks(loss, leaves, (1.0, 0.3))
-            compare(found, wanted, own, relative, f"{rows} {dtype} {scale} {how}")
+            compare(found, wanted, own, relative, ranks, f"{rows} {dtype} {scale} {how}")
 
 
 def cases(world: int):
@@ -73,10 +77,10 @@ def cases(world: int):
         yield SPLITS[world][-1], TYPES[0], 1 / 0.07, how
 
 
-def compare(found, wanted, own: slice, relative: float, what: str) -> None:
+def compare(found, wanted, own: slice, relative: float, ranks, what: str) -> None:
     loss, (image, text, log_scale) = found
     for shared in (loss, log_scale):
-        dist.all_reduce(shared)
+        dist.all_reduce(shared, group=ranks)
     close(loss, wanted[0], relative, f"loss {what}")
     whole_image, whole_text, whole_scale = wanted[1]
     # measured against the whole gradient: a rank's few rows may hold next to nothing of it
@@ -86,8 +90,9 @@ def compare(found, wanted, own: slice, relative: float, what: str) -> None:
     close(log_scale, whole_scale, relative, f"log_scale {what}")
 
 
-def check_one_way(rank: int, world: int) -> None:
+def check_one_way(ranks: dist.ProcessGroup) -> None:
     """Ranks with other numbers of queries than of keys."""
+    rank, world = dist.get_rank(ranks), dist.get_world_size(ranks)
     rows = SPLITS[world][-1]
     own = own_part(rows, rank)
     query, keys, log_scale = pairs(sum(rows), 20.0, torch.float64)
@@ -98,19 +103,44 @@ def check_one_way(rank: int, world: int) -> None:
     wanted = torch.autograd.grad(wanted_loss, (query, keys, log_scale))
     mine = [query[picks[rank]], keys[own], log_scale]
     mine = [x.detach().clone().requires_grad_() for x in mine]
-    loss = one_way(*mine, torch.arange(len(mine[0])), ranks=dist.group.WORLD, tile=2)
+    loss = one_way(*mine, torch.arange(len(mine[0])), ranks=ranks, tile=2)
     found = torch.autograd.grad(loss, mine)
     loss = loss.detach()
-    dist.all_reduce(loss)
-    dist.all_reduce(found[2])
+    dist.all_reduce(loss, group=ranks)
+    dist.all_reduce(found[2], group=ranks)
     close(loss, wanted_loss.detach(), 1e-12, "loss")
     torch.testing.assert_close(found[0], wanted[0][picks[rank]])
     torch.testing.assert_close(found[1], wanted[1][own])
     close(found[2], wanted[2], 1e-12, "log_scale")
 
 
-def check_weights_by_rank(rank: int, world: int) -> None:
+def check_sigmoid(ranks: dist.ProcessGroup) -> None:
+    rank, world = dist.get_rank(ranks), dist.get_world_size(ranks)
+    rows = SPLITS[world][-1]
+    own = own_part(rows, rank)
+    bias = torch.full((1,), -3.0, dtype=torch.float64)
+    whole = [*pairs(sum(rows), 10.0, torch.float64), bias.requires_grad_()]
+    for group in (None, GROUP[: sum(rows)]):
+        wanted_loss = dense_sigmoid_pairs(*whole, group)
+        wanted = torch.autograd.grad(wanted_loss, whole)
+        mine = [whole[0][own], whole[1][own], whole[2], whole[3]]
+        mine = [x.detach().clone().requires_grad_() for x in mine]
+        part = None if group is None else group[own]
+        loss = sigmoid_pairs(*mine, part, ranks=ranks, tile=3)
+        found = torch.autograd.grad(loss, mine)
+        loss = loss.detach()
+        for shared in (loss, found[2], found[3]):
+            dist.all_reduce(shared, group=ranks)
+        close(loss, wanted_loss.detach(), 1e-12, "loss")
+        torch.testing.assert_close(found[0], wanted[0][own])
+        torch.testing.assert_close(found[1], wanted[1][own])
+        close(found[2], wanted[2], 1e-12, "log_scale")
+        close(found[3], wanted[3], 1e-12, "bias")
+
+
+def check_weights_by_rank(ranks: dist.ProcessGroup) -> None:
     """Each rank may weigh its own sums: the gradient is that of what the ranks add up to."""
+    rank, world = dist.get_rank(ranks), dist.get_world_size(ranks)
     rows = SPLITS[world][0]
     whole = pairs(sum(rows), 20.0, torch.float64)
     logits = whole[2].exp() * whole[0] @ whole[1].T
@@ -122,40 +152,52 @@ def check_weights_by_rank(rank: int, world: int) -> None:
     own = own_part(rows, rank)
     mine = [x.detach()[own].clone().requires_grad_() for x in whole[:2]]
     mine.append(whole[2].detach().clone().requires_grad_())
-    loss = symmetric(*mine, ranks=dist.group.WORLD)
+    loss = symmetric(*mine, ranks=ranks)
     found = torch.autograd.grad(each[rank] * loss[0] + each[rank] ** 2 * loss[1], mine)
-    dist.all_reduce(found[2])
+    dist.all_reduce(found[2], group=ranks)
     torch.testing.assert_close(found[0], wanted[0][own])
     torch.testing.assert_close(found[1], wanted[1][own])
     torch.testing.assert_close(found[2], wanted[2])
 
 
-def check_disagreement(rank: int, world: int) -> None:
+def check_disagreement(ranks: dist.ProcessGroup) -> None:
     """Every rank is told; none waits for ever."""
+    rank = dist.get_rank(ranks)
     image, text, log_scale = pairs(4, 20.0, torch.float64)
     text = text.detach() if rank == 0 else text
     with pytest.raises(ValueError, match="second embeddings need a gradient"):
-        symmetric(image, text, log_scale, ranks=dist.group.WORLD)
+        symmetric(image, text, log_scale, ranks=ranks)
     group = torch.arange(4) if rank == 0 else None
     with pytest.raises(ValueError, match="whether there are groups"):
-        symmetric(image, text if rank else image, log_scale, group, ranks=dist.group.WORLD)
+        symmetric(image, text if rank else image, log_scale, group, ranks=ranks)
 
 
-def rank_main(rank: int, world: int, folder: str) -> None:
+MEMBERS = {1: [2], 2: [1, 3], 3: [0, 2, 3], 4: [0, 1, 2, 3]}
+
+
+def rank_main(rank: int, folder: str) -> None:
+    """All checks in groups of 1, 2, 3 and 4: a place in a group is not the place in the world."""
     torch.set_num_threads(1)
-    dist.init_process_group("gloo", f"file://{folder}/store", rank=rank, world_size=world)
+    store = f"file://{folder}/store"
+    patience = timedelta(seconds=60)  # ranks out of step fail, they do not hang
+    dist.init_process_group("gloo", store, timeout=patience, rank=rank, world_size=4)
     try:
-        check_symmetric(rank, world)
-        check_one_way(rank, world)
-        check_weights_by_rank(rank, world)
-        if world > 1:
-            check_disagreement(rank, world)
+        for members in MEMBERS.values():
+            ranks = dist.new_group(members)
+            if rank not in members:
+                continue
+            assert ranks is not None
+            check_symmetric(ranks)
+            check_one_way(ranks)
+            check_sigmoid(ranks)
+            check_weights_by_rank(ranks)
+            if len(members) > 1:
+                check_disagreement(ranks)
     finally:
         dist.destroy_process_group()
 
 
 @pytest.mark.ranks
-@pytest.mark.parametrize("world", [1, 2, 3, 4])
-def test_ranks_equal_one_process(world, tmp_path: Path):
+def test_ranks_equal_one_process(tmp_path: Path):
     with tempfile.TemporaryDirectory(dir=tmp_path) as folder:
-        mp.spawn(rank_main, (world, folder), nprocs=world)
+        mp.spawn(rank_main, (folder,), nprocs=4)
