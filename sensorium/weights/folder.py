@@ -11,6 +11,7 @@ Nothing is read from the folder's name; nothing in it is ever executed.
 
 import json
 import os
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
@@ -310,13 +311,12 @@ def _refuse_pickles(at: Path) -> None:
 
 def _looks_pickled(path: Path) -> bool:
     with path.open("rb") as file:
-        head = file.read(2)
-    return (
-        len(head) == 2
-        and head[0] == 0x80
-        and head[1] in range(1, 6)
-        and path.suffix != ".safetensors"
-    )
+        head = file.read(4)
+    if head == b"PK\x03\x04" and zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            return any(name.endswith("data.pkl") for name in archive.namelist())
+    pickled = head[:1] == b"\x80" and head[1:2] in (b"\2", b"\3", b"\4", b"\5")
+    return pickled and path.suffix != ".safetensors"  # whose header may be so long
 
 
 def _check_files(at: Path, files: Mapping[str, Any], full: bool) -> None:

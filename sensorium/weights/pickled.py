@@ -241,11 +241,12 @@ def confine(size: int) -> None:
         b"a".decode(text)
     limits = {
         resource.RLIMIT_CORE: 0,
-        resource.RLIMIT_AS: MEMORY + 3 * size,
         resource.RLIMIT_CPU: SECONDS + size // 10_000_000,
         resource.RLIMIT_FSIZE: 2 * size + ROOM,
         resource.RLIMIT_NOFILE: 32,
     }
+    if sys.platform == "linux":  # elsewhere the system does not keep this limit
+        limits[resource.RLIMIT_AS] = MEMORY + 3 * size
     for what, most in limits.items():
         hard = resource.getrlimit(what)[1]
         least = most if hard == resource.RLIM_INFINITY else min(most, hard)

@@ -154,6 +154,8 @@ def _zip_kind(path: Path) -> str:
 
 def _read_one(path: Path, allow_pickle: bool, inside: str | None) -> tuple[dict[str, Tensor], Info]:
     found = kind(path)
+    if inside is not None and found in ("safetensors", "npz"):
+        raise WeightsError(f"{path}: is {found}, which holds no dictionaries; leave out inside=")
     if found == "safetensors":
         tensors, metadata = read_safetensors(path)
         return tensors, Info(found, metadata, (), {})

@@ -216,6 +216,19 @@ class KeyMap:
             raise report(where, found, "This layout cannot hold this model.")
         return theirs
 
+    def reads(self, names: Iterable[str]) -> bool:
+        """Whether every one of their names has exactly one rule; lists the layouts a file may have.
+
+        It proves nothing about what the weights mean: files of one layout may still differ in what
+        no name shows (the activation), so the layout to use must be said, not found this way.
+        """
+        drops = [pattern for pattern, _ in self._drops]
+        counts = (
+            len(self._matches(name, "theirs")) + any(bool(drop.fullmatch(name)) for drop in drops)
+            for name in names
+        )
+        return all(count == 1 for count in counts)
+
     def _without_dropped(
         self, state: State, found: dict[str, list[str]]
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:

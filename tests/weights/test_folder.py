@@ -196,6 +196,9 @@ def test_a_pickle_in_the_folder(folder: Path):
     (folder / "state.bin").write_bytes(b"\x80\x04}.")
     with pytest.raises(WeightsError, match=r"state\.bin: a pickle"):
         load(folder)
+    torch.save(TENSORS, folder / "state.bin")
+    with pytest.raises(WeightsError, match=r"state\.bin: a pickle"):
+        load(folder)
 
 
 def test_stray_weights_and_paths_that_lead_out(folder: Path):

@@ -175,6 +175,9 @@ def test_two_candidates_are_never_chosen_between(tmp_path: Path):
         WeightsError, match="there is no dictionary 'teacher' in it; it has: 'model'"
     ):
         read(path, allow_pickle=True, inside="teacher")
+    save_file(W, tmp_path / "w.safetensors")
+    with pytest.raises(WeightsError, match="holds no dictionaries; leave out inside="):
+        read(tmp_path / "w.safetensors", inside="model")
     with pytest.raises(WeightsError, match="'model' and the file itself"):
         read(saved(tmp_path, {"model": W, "scale": torch.ones(1)}), allow_pickle=True)
 
