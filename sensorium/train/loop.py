@@ -75,10 +75,14 @@ def _train(run: Run, folder: Path, place: Place, stop: threading.Event) -> Path:
     metrics = Metrics(folder, began) if place.first else None
     size = {name: ask.source().data for name, ask in run.asks.items()}
 
+    saved = began if start is not None else -1
+
     def save() -> Path:
+        nonlocal saved  # not looked up on disk: another rank may already be further
         at = checkpoint.place_of(folder, progress["step"])
-        if not (at / "manifest.json").exists():
+        if saved != progress["step"]:
             checkpoint.save(at, step, learn, average, progress, package, place)
+            saved = progress["step"]
         return at
 
     try:
