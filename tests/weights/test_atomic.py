@@ -19,8 +19,7 @@ from sensorium.weights.atomic import replacing, write_file
 from sensorium.weights.errors import WeightsError
 from sensorium.weights.folder import load, save
 
-PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["sensorium.weights.folder"])
+PROCESSES = multiprocessing.get_context("fork")  # torch need not be imported again
 
 
 def generation(folder: Path) -> int:
@@ -85,6 +84,7 @@ def test_a_folder_without_permission(tmp_path: Path):
 
 
 def save_under_a_limit(folder: Path, said: Connection) -> None:
+    torch.set_num_threads(1)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
     try:
         put(folder, 2, size=100_000)
