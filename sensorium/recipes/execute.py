@@ -15,7 +15,7 @@ import torch
 
 import sensorium
 from sensorium.recipes.find import arguments, recipe
-from sensorium.recipes.report import report
+from sensorium.report.page import report
 from sensorium.train.loop import train, write_json
 from sensorium.train.run import Run
 from sensorium.verbs.load import load_folder
