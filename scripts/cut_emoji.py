@@ -165,6 +165,8 @@ def emojione(read: Used, rows: list[dict]) -> Iterator[tuple[str, Image.Image]]:
         name = short[plain(row["unified"])]
         return [name, name.replace("flag: ", "flag for "), row["name"]]
 
+    # The game under "cricket", and "up button" for "UP! button".
+    rows = [row for row in rows if plain(row["unified"]) not in {"1f997", "1f199"}]
     return iconify(read, "iconify-json-emojione", named, rows)
 
 

@@ -1,8 +1,9 @@
 """Emoji: the data set that travels inside the package.
 
 About 1,870 emoji, each drawn by three to seven vendors, with the short names and keywords of
-Unicode CLDR in fourteen languages. One vendor held out (pictures of a style never seen) and one part held
-out (emoji never seen) make two honest tests of an image-text model out of eleven megabytes.
+Unicode CLDR in fourteen languages. One vendor held out (pictures of a style never seen) and one
+part held out (emoji never seen) make two honest tests of an image-text model out of eleven
+megabytes.
 
 Pictures are WebP with alpha, SIDE x SIDE pixels; what lies under transparent pixels is arbitrary,
 so blend them onto a colour. Every folder of `emoji_data` has its own licence and attribution:
