@@ -41,6 +41,7 @@ class Header(NamedTuple):
     height: int
     exif: bytes = b""
     progressive: bool = False
+    channels: int = 0
 
 
 def read_header(data: bytes, *, name: str = "<bytes>", budget: Budget = BUDGET) -> Header:
@@ -125,7 +126,7 @@ def _jpeg(data: bytes) -> Header:
         (length,) = struct.unpack_from(">H", data, at)
         if marker in _SOF:
             height, width = struct.unpack_from(">HH", data, at + 3)
-            return Header("JPEG", width, height, exif, marker & 3 == 2)
+            return Header("JPEG", width, height, exif, marker & 3 == 2, data[at + 7])
         if marker == _START_OF_SCAN:
             raise IndexError("pixels before their size")
         if marker == 0xE1 and not exif and data[at + 2 : at + 8] == b"Exif\0\0":

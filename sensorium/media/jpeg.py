@@ -17,7 +17,7 @@ from sensorium.media.header import orientation, read_header
 def decode_jpeg_rgb(
     source: Source, *, name: str | None = None, budget: Budget = BUDGET, exif: bool = True
 ) -> UInt8[np.ndarray, "y x 3"] | None:
-    """The pixels of a JPEG; None when it is not one, or libjpeg-turbo finds any fault with it.
+    """The pixels of a JPEG; None when it is not one, is CMYK, or has any fault.
 
     What comes back as None goes through `open_image`, which decodes it or says what is wrong.
 
@@ -31,9 +31,11 @@ def decode_jpeg_rgb(
     if data[:3] != b"\xff\xd8\xff":
         return None
     header = read_header(data, name=name, budget=budget)
+    if header.channels not in (1, 3):  # CMYK: its way to RGB is Pillow's own
+        return None
     try:
         array = simplejpeg.decode_jpeg(data, colorspace="RGB", strict=True)
-    except ValueError:  # damaged, or CMYK: Pillow decides
+    except ValueError:  # damaged: Pillow decides
         return None
     return _upright(array, orientation(header.exif)) if exif else array
 
