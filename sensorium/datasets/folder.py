@@ -177,6 +177,7 @@ def from_rows(
 
 
 def refuse_empty(where: Path, what: str, empty: Sequence[str], total: int) -> None:
+    """Refuse rows with an empty text, saying what to do about them."""
     remedy = "Check that the right column is read, fill them, or leave them out with drop_empty"
     refuse(where, what, empty, total, remedy)
 
