@@ -46,10 +46,70 @@ def parser() -> argparse.ArgumentParser:
     one = command("train", train, "run a recipe: train, score, report")
     one.add_argument("recipe", help="its name, as `sensorium recipes` lists it")
     one.add_argument("--out", type=Path, help="the run's folder (default: runs/RECIPE-DATE)")
+    one.add_argument("--plan", action="store_true", help="what it would take; starts nothing")
     one = command("resume", resume, "go on with a run that was stopped")
     one.add_argument("folder", type=Path, help="the run's folder")
+
+    one = command("evaluate", evaluate, "score a model on a task")
+    source(one)
+    one.add_argument("task", help="`sensorium evaluate CHECKPOINT list` lists them")
+    one.add_argument("--data", help="your own data, or the folder of the data sets")
+    one.add_argument("--templates", help="a table of prompts, or one prompt with a {}")
+    one.add_argument("--records", type=Path, help="write one line a query to this file")
+
+    one = command("classify", classify, "name what pictures show")
+    source(one)
+    one.add_argument("images", nargs="+", help="picture files")
+    one.add_argument("--labels", help="names with commas between, or a file with one a line")
+    one.add_argument("--templates", help="a table of prompts, or one prompt with a {}")
+
+    one = command("embed", embed, "write the vectors of pictures or texts to a .npy file")
+    source(one)
+    one.add_argument("--images", nargs="+", help="picture files")
+    one.add_argument("--texts", nargs="+", help="texts")
+    one.add_argument("--out", type=Path, required=True, help="the .npy file to write")
+
+    one = command("index", index, "make pictures searchable; run again to bring up to date")
+    one.add_argument("folder", type=Path, help="the pictures")
+    one.add_argument("--model", required=True, help="a checkpoint folder")
+    one.add_argument("--out", type=Path, required=True, help="the index's folder")
+    one = command("search", search, "find pictures by words, or by a picture")
+    one.add_argument("index", type=Path, help="the index's folder")
+    one.add_argument("query", help="words, or the path of a picture")
+    one.add_argument("--model", help="a checkpoint folder (default: the one it was made with)")
+    one.add_argument("-k", type=int, default=12, help="how many (default: 12)")
+    one.add_argument("--sheet", type=Path, help="where the contact sheet goes (PNG)")
+
+    one = command("import", import_, "turn a published file into a checkpoint folder")
+    one.add_argument("file", help="the published file or folder")
+    one.add_argument("--layout", help="whose layout it has; left out, the candidates are listed")
+    one.add_argument("--act", help="the activation it was trained with, where the layout is silent")
+    one.add_argument("--allow-pickle", action="store_true", help="read pickled files, in a sandbox")
+    one.add_argument("--out", type=Path, required=True, help="the checkpoint folder to write")
+    one = command("export", export, "write a checkpoint in a published layout")
+    one.add_argument("checkpoint", type=Path)
+    one.add_argument("--layout", required=True, help="the layout to write")
+    one.add_argument("--out", type=Path, required=True, help="the file or folder to write")
+    one = command("verify", verify, "prove that a checkpoint gives the outputs it was saved with")
+    one.add_argument("checkpoint", type=Path)
+
+    one = command("reproduce", reproduce, "measure a paper's claim again, at small scale")
+    one.add_argument("systems", nargs="+", help="clip, vit")
+    one.add_argument("--out", type=Path, default=Path("docs/claims"), help="where results go")
+
+    one = command("models", models, "list the systems, or show one")
+    one.add_argument("show", nargs="*", help="a system and a size: clip ViT-B/32")
     command("recipes", recipes, "list what can be trained")
+    command("datasets", datasets, "list the data sets that can be read")
+    command("doctor", doctor, "say what this machine can do and what is missing")
     return top
+
+
+def source(command: argparse.ArgumentParser) -> None:
+    """The options that name a model."""
+    command.add_argument("checkpoint", help="a checkpoint folder, or a published file")
+    command.add_argument("--layout", help="of a published file")
+    command.add_argument("--precision", default="float32", choices=["float32", "bf16"])
 
 
 # --- commands ---------------------------------------------------------------------------------
@@ -59,8 +119,12 @@ def train(options: argparse.Namespace, words: list[str]) -> None:
     from sensorium.recipes.execute import start
     from sensorium.recipes.find import recipe
     from sensorium.recipes.flags import parse
+    from sensorium.recipes.plan import plan
 
     given = parse(options.recipe, recipe(options.recipe), words)
+    if options.plan:
+        show(plan(options.recipe, given), options.json)
+        return
     folder = options.out or Path("runs") / f"{options.recipe}-{time.strftime('%Y%m%d-%H%M%S')}"
     show(start(options.recipe, given, folder, say), options.json)
 
@@ -71,15 +135,127 @@ def resume(options: argparse.Namespace, words: list[str]) -> None:
     show(resume(options.folder, say), options.json)
 
 
+def evaluate(options: argparse.Namespace, words: list[str]) -> None:
+    from sensorium.recipes.evaluate import TASKS, evaluate
+
+    if options.task == "list":
+        show({name: (task.__doc__ or "").strip() for name, task in TASKS.items()}, options.json)
+        return
+    model, bar = opened(options), Bar("embedding")
+    words_of = options.templates
+    found = evaluate(model, options.task, options.data, words_of, options.records, bar)
+    show(found, options.json)
+
+
+def classify(options: argparse.Namespace, words: list[str]) -> None:
+    from sensorium.data import prompts
+
+    model = opened(options)
+    named = None
+    if options.labels is not None:
+        file = Path(options.labels)
+        text = file.read_text() if file.is_file() else options.labels.replace(",", "\n")
+        named = [line.strip() for line in text.splitlines() if line.strip()]
+    templates = ("a photo of a {}.",)
+    if options.templates is not None:
+        given = options.templates
+        templates = (given,) if "{}" in given else prompts.templates(given)
+    shares = model.classify(options.images, named, templates)
+    labels = named or model.manifest.get("labels") or [str(i) for i in range(shares.shape[1])]
+    found = {
+        image: {labels[i]: round(float(row[i]), 6) for i in row.argsort()[::-1][:5]}
+        for image, row in zip(options.images, shares, strict=True)
+    }
+    show(found, options.json)
+
+
+def embed(options: argparse.Namespace, words: list[str]) -> None:
+    from sensorium.verbs.save import save_array
+
+    vectors = opened(options).embed(images=options.images, texts=options.texts)
+    save_array(options.out, vectors)
+    show({"file": str(options.out), "shape": list(vectors.shape)}, options.json)
+
+
+def index(options: argparse.Namespace, words: list[str]) -> None:
+    from sensorium.verbs.index import index
+    from sensorium.verbs.open import load
+
+    found = index(load(options.model), options.folder, options.out, Bar("embedding"))
+    show(found, options.json)
+
+
+def search(options: argparse.Namespace, words: list[str]) -> None:
+    from sensorium.verbs.index import made_with, search
+    from sensorium.verbs.open import load
+    from sensorium.verbs.sheet import sheet
+
+    model = load(options.model or made_with(options.index))
+    hits = search(model, options.index, options.query, options.k)
+    at = sheet(hits, options.query, options.sheet or options.index.with_suffix(".png"))
+    show({"hits": [hit._asdict() for hit in hits], "sheet": str(at)}, options.json)
+
+
+def import_(options: argparse.Namespace, words: list[str]) -> None:
+    from sensorium.verbs.exchange import import_model
+
+    pickled = options.allow_pickle
+    layout, out = options.layout, options.out
+    found = import_model(options.file, layout, out, act=options.act, allow_pickle=pickled)
+    show(found, options.json)
+
+
+def export(options: argparse.Namespace, words: list[str]) -> None:
+    from sensorium.verbs.exchange import export_model
+
+    show(export_model(options.checkpoint, options.layout, options.out), options.json)
+
+
+def verify(options: argparse.Namespace, words: list[str]) -> None:
+    from sensorium.verbs.verify import verify
+
+    found = verify(options.checkpoint)
+    show(found, options.json)
+    if not found["holds"]:
+        raise ValueError(f"{options.checkpoint} does not give the outputs it was saved with")
+
+
+def reproduce(options: argparse.Namespace, words: list[str]) -> None:
+    from sensorium.claims.reproduce import reproduce
+
+    show(reproduce(options.systems, options.out, say), options.json)
+
+
+def models(options: argparse.Namespace, words: list[str]) -> None:
+    from sensorium.models.listing import one, table
+
+    show(one(*options.show) if options.show else table(), options.json)
+
+
 def recipes(options: argparse.Namespace, words: list[str]) -> None:
     from sensorium.recipes.find import recipes
 
     found = {name: (function.__doc__ or "").splitlines()[0] for name, function in recipes()}
-    if options.json:
-        print(json.dumps(found))
-        return
-    for name, text in found.items():
-        print(f"{name:24} {text}")
+    show(found, options.json)
+
+
+def datasets(options: argparse.Namespace, words: list[str]) -> None:
+    from sensorium.datasets.listing import table
+
+    show(table(), options.json)
+
+
+def doctor(options: argparse.Namespace, words: list[str]) -> None:
+    from sensorium.doctor import examine
+
+    show(examine(), options.json)
+
+
+def opened(options: argparse.Namespace) -> Any:
+    """The model that the options name."""
+    from sensorium.verbs.open import load
+
+    return load(options.checkpoint, options.layout, precision=options.precision)
 
 
 # --- what people see ----------------------------------------------------------------------------
@@ -90,11 +266,51 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
+class Bar:
+    """Progress of something counted: how far, how fast, how long still; shown after two seconds."""
+
+    def __init__(self, doing: str):
+        self.doing, self.began, self.shown = doing, time.monotonic(), 0.0
+
+    def __call__(self, done: int, total: int) -> None:
+        now = time.monotonic()
+        if now - self.began < 2 or (now - self.shown < 1 and done < total):
+            return
+        self.shown, rate = now, done / (now - self.began)
+        left = (total - done) / max(rate, 1e-9)
+        say(f"{self.doing} {done}/{total}  {rate:,.0f} a second  {left:.0f} s left")
+
+
 def show(found: dict[str, Any], as_json: bool) -> None:
     """The result: for people, or as one JSON object on the last line of standard output."""
-    if not found:
-        return
-    if as_json:
-        print(json.dumps(found))
-        return
-    print(json.dumps(found, indent=1))
+    if found:
+        print(json.dumps(found) if as_json else "\n".join(lines(found)))
+
+
+def lines(found: Any, depth: int = 0) -> list[str]:
+    """Nested values as indented text; numbers rounded for the eye (--json has them in full)."""
+    pad = "  " * depth
+    if not isinstance(found, dict):
+        return [pad + shown(item) for item in found]
+    wide = max((len(str(key)) for key in found), default=0)
+    out = []
+    for key, value in found.items():
+        nested = isinstance(value, dict) or (
+            isinstance(value, (list, tuple)) and any(isinstance(v, dict) for v in value)
+        )
+        if nested and value:
+            out += [f"{pad}{key}", *lines(value, depth + 1)]
+        else:
+            out.append(f"{pad}{key!s:{wide}}  {shown(value)}")
+    return out
+
+
+def shown(value: Any) -> str:
+    """One value as text."""
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, dict):
+        return "  ".join(f"{k} {shown(v)}" for k, v in value.items())
+    if isinstance(value, (list, tuple)):
+        return " to ".join(map(shown, value)) if len(value) == 2 else ", ".join(map(shown, value))
+    return "none" if value is None else str(value)
