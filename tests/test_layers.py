@@ -22,6 +22,7 @@ ALLOWED = {
     "tasks": {"types", "datasets", "data"},
     "train": {"types", "nn", "data", "weights"},
     "verbs": {"types", "nn", "models", "weights", "media", "data"},
+    "report": ALL,
     "recipes": ALL,
     "claims": ALL,
 }
