@@ -1,8 +1,8 @@
 """Resizing with its two passes in a stated order, by Pillow and by a faster way beside it.
 
 A resize is one pass along the rows and one along the columns, with a rounding to 8 bits and a
-clipping in between, so their order shows: by at most one or two grey levels in photographs, by
-up to twenty beside hard edges of full black and white. Pillow up to 12 always went along the rows
+clipping in between, so their order shows: by up to twenty
+grey levels beside hard edges of full black and white. Pillow up to 12 always went along the rows
 first; Pillow 13 goes along the columns first where that loses many more pixels than the other.
 Here the order is data and does not depend on which Pillow is installed.
 """
@@ -66,7 +66,7 @@ def resize_crop(
     the result is exact.
 
     Bilinear is within one grey level always: its weights are positive and sum to 1. Bicubic is
-    within one but for a few values in a million beside hard horizontal edges, which are two off:
+    within one but for about one value in a million (fewer in smooth pictures), which is two off:
     there a run of equal errors meets weights that reach 1.1 in sum, and nothing to balance them.
     """
     height, width = array.shape[:2]

@@ -8,11 +8,11 @@ A spec is a JSON object and holds everything that decides the outcome; a checkpo
     pillow-square/1        Pillow resizes to `size` x `size` px whatever the shape
     canvas/1               Pillow fits the whole picture on a square canvas of `size` px, centred;
                            what is left over shows `background`
-    turbo-shorter-crop/1   as their `pillow-` namesakes, within one grey level a pixel: JPEG by
-    turbo-square/1         simplejpeg (libjpeg-turbo), resize in 8 bits by torch
+    turbo-shorter-crop/1   as their `pillow-` namesakes, within one grey level (bicubic: two for
+    turbo-square/1         about one value in a million): JPEG by simplejpeg, resize by torch
     plain-square/1         bilinear without anti-aliasing, in float, to `size` x `size` px: what
-                           `tf.image.resize` does by default. Not Pillow's: a reduced picture
-                           differs by tens of grey levels at edges
+                           `tf.image.resize` does by default. Not Pillow's, which smooths
+                           what it reduces
 
 Fields common to all: `size`; `filter` ("bilinear" or "bicubic"); `mean` and `std` of the three
 channels, of pixels in 0 to 1; `exif` (turn upright by the Exif orientation); `order` of the two
@@ -89,7 +89,9 @@ def canvas(
 
 
 def turbo(spec: Spec) -> Spec:
-    """The fast version of a `pillow-` spec: another name, at most one grey level away.
+    """The fast version of a `pillow-` spec: another name, within one grey level.
+
+    Bilinear always; bicubic but for about one value in a million, which is two away.
 
     The fast version always converts to RGB before it resizes, so "after-resize" becomes
     "drop-alpha": the same for pictures without alpha or palette.
