@@ -1,8 +1,10 @@
-"""CLIP: "Learning Transferable Visual Models From Natural Language Supervision" (Radford et al. 2021).
+"""CLIP: "Learning Transferable Visual Models From Natural Language Supervision".
+
+Radford et al. 2021, arXiv 2103.00020.
 
 Two towers from scratch. The image tower is a ViT (with a norm behind its embedding) or a modified
-ResNet with attention pooling; the text tower is a causal transformer read at its last token. Both end
-in a linear map to one space, where the right caption of a picture is the nearest one.
+ResNet with attention pooling; the text tower is a causal transformer read at its last token. Both
+end in a linear map to one space, where the right caption of a picture is the nearest one.
 """
 
 import math

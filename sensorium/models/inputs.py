@@ -1,4 +1,4 @@
-"""From raw samples to what a dual encoder reads: the same code in training, evaluation and serving."""
+"""From raw samples to what a net reads: the same code in training, evaluation and serving."""
 
 from typing import NamedTuple
 
@@ -17,7 +17,7 @@ from sensorium.types import Captioned, ImageLabel, ImageText, Labelled
 class Views(NamedTuple):
     """How a picture is changed while training: read by `source`, then augmented to `size` pixels.
 
-    `source` should be larger than `size` by a third or more, so that enlarging a crop loses nothing.
+    `source` should be larger than `size` by a third, so that enlarging a crop loses nothing.
     """
 
     source: Transform

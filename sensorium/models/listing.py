@@ -8,7 +8,7 @@ from sensorium.models.declaration import Declaration, systems
 
 
 def table() -> dict[str, Any]:
-    """A row a system, as in the survey, with its published sizes and their numbers of parameters."""
+    """A row a system, as in the survey, with its published sizes and their parameters."""
     out = {}
     for name, module in systems():
         paper = module.PAPER

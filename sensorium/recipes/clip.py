@@ -1,24 +1,19 @@
-"""CLIP: a contrastive model of pictures and texts, on the packaged emoji or on your own pictures."""
+"""CLIP: a contrast of pictures and texts, on the packaged emoji or on your own pictures."""
 
 from collections.abc import Sequence
-from functools import cache
-from typing import Any, Literal
+from typing import Literal
 
-import sensorium
-from sensorium.data.loader import Source
 from sensorium.data.order import OnePerGroup, Order, Shuffled
 from sensorium.data.tokenizers import ClipBPE
 from sensorium.datasets.emoji import HELD_OUT_VENDOR, VENDORS, emoji
 from sensorium.datasets.folder import folder
 from sensorium.datasets.parts import part
-from sensorium.media import canvas, transform
 from sensorium.media.augment import Ranges
-from sensorium.models import clip as models
-from sensorium.models.inputs import PairInputs, Views, pairs
-from sensorium.objectives.contrastive import Contrastive
+from sensorium.models.clip import SMALL
+from sensorium.recipes.contrast import Effort, Material, contrast
 from sensorium.recipes.finish import EmojiScores, PictureScores
-from sensorium.train.rules import AdamW
-from sensorium.train.run import Ask, Package, Run
+from sensorium.train.run import Run
+from sensorium.types import Captioned
 
 DESIGNS = ({"fluent", "fluent3d"},)  # renderings of one design are held out together
 
@@ -45,68 +40,51 @@ def clip(
         precision: of the matrix products; weights are kept in float32.
         seed: of everything random.
     """
-    tokenizer = ClipBPE(length=models.SMALL.args["text"].length, truncate=data is not None)
-    look = transform(canvas(models.SMALL.args["image"].pixels))
-    views = Views(transform(canvas(64)), look.spec["size"], RANGES)
-    inputs = PairInputs(look, tokenizer, views, first=0.7)
+    effort = Effort(steps, batch, slices, lr, precision, seed)
+    length = SMALL.args["text"].length
+    if data is not None:
+        return contrast(SMALL, ClipBPE(length, truncate=True), own(data, effort), effort)
+    return contrast(SMALL, ClipBPE(length), drawings(held_out, effort), effort)
 
-    @cache
-    def source() -> Source:
-        samples, order = own(data, batch, seed) if data else drawings(held_out, batch, seed)
-        return Source(samples, order, inputs, pairs)
 
-    def package() -> Package:
-        about = {"folder": data} if data else {"emoji": "packaged", "held out": held_out}
-        manifest = {
-            "model": models.SMALL.spec(),
-            "transform": look.spec,
-            "tokenizer": tokenizer.spec(),
-            "data": about,
-            "licence": "of the pictures it was trained on" if data else "CC-BY-SA-4.0",
-            "library": f"sensorium {sensorium.__version__}",
-        }
-        return Package(manifest, {})
+def drawings(held_out: str, effort: Effort) -> Material:
+    """The emoji of every vendor but the one held out; each emoji at most once a batch."""
+    out = next((d for d in DESIGNS if held_out in d), {held_out})
 
-    contrast = Contrastive((0.0, models.LOG_SCALE_MAX), "mask" if data else "against")
-    return Run(
-        net=models.SMALL.build,
-        asks={"contrast": Ask(contrast, source)},
-        rules=(
-            (r"log_scale|norm|bias|\.bn|cls|pos", AdamW(lr, decay=0.0, betas=(0.9, 0.98))),
-            (r".*", AdamW(lr, decay=0.1, betas=(0.9, 0.98))),
-        ),
-        steps=steps,
-        batch=batch,
-        package=package,
-        finish=PictureScores(data) if data else EmojiScores(held_out),
-        warmup=max(1, steps // 20),
-        clip=5.0,
-        slices=slices,
-        ema=0.99,
-        precision=precision,
-        seed=seed,
-        workers=1,
-        save_every=200,
+    def samples() -> tuple[Sequence[Captioned], Order]:
+        found = emoji([v for v in VENDORS if v not in out], part="train")
+        keys = [found.key(i) for i in range(len(found))]
+        return found, OnePerGroup(keys, effort.seed, effort.batch)
+
+    return Material(
+        open=samples,
+        finish=EmojiScores(held_out),
+        about={"emoji": "packaged, part train", "held out": held_out},
+        licence="CC-BY-SA-4.0",
+        first=0.8,
+        repeats="against",
+        ranges=Ranges(),
     )
 
 
-RANGES = Ranges()
-
-
-def drawings(held_out: str, batch: int, seed: int) -> tuple[Sequence[Any], Order]:
-    """The emoji of every vendor but the one held out; each emoji at most once a batch."""
-    out = next((d for d in DESIGNS if held_out in d), {held_out})
-    samples = emoji([v for v in VENDORS if v not in out], part="train")
-    keys = [samples.key(i) for i in range(len(samples))]
-    return samples, OnePerGroup(keys, seed, batch)
-
-
-def own(data: str, batch: int, seed: int) -> tuple[Sequence[Any], Order]:
+def own(data: str, effort: Effort) -> Material:
     """The user's pictures, less the tenth that is kept for the scores."""
-    samples = part(folder(data), "train")
-    if len(samples) < batch:
-        raise ValueError(
-            f"{data}: {len(samples)} pictures to train on (a tenth is kept for the scores) do not "
-            f"fill a batch of {batch}: lower --batch or add pictures"
-        )
-    return samples, Shuffled(len(samples), seed)
+
+    def samples() -> tuple[Sequence[Captioned], Order]:
+        found = part(folder(data), "train")
+        if len(found) < effort.batch:
+            raise ValueError(
+                f"{data}: {len(found)} pictures to train on (a tenth is kept for the scores) do "
+                f"not fill a batch of {effort.batch}: lower --batch or add pictures"
+            )
+        return found, Shuffled(len(found), effort.seed)
+
+    return Material(
+        open=samples,
+        finish=PictureScores(data),
+        about={"folder": data},
+        licence="of the pictures it was trained on",
+        first=0.0,
+        repeats="mask",
+        ranges=Ranges(flip=0.5),
+    )

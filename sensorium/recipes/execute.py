@@ -109,7 +109,7 @@ def record(name: str, args: dict[str, Any], run: Run) -> dict[str, Any]:
             "threads": torch.get_num_threads(),
             "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         },
-        "ranks": int(os.environ.get("WORLD_SIZE", 1)),
+        "ranks": int(os.environ.get("WORLD_SIZE", "1")),
         "command": sys.argv[1:],
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
@@ -125,7 +125,7 @@ def installed(package: str) -> str | None:
 
 def leads() -> bool:
     """Whether this process is the first of its ranks."""
-    return int(os.environ.get("RANK", 0)) == 0
+    return int(os.environ.get("RANK", "0")) == 0
 
 
 def quiet(done: int, total: int) -> None:

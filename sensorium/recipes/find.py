@@ -1,4 +1,4 @@
-"""Recipes by name. A recipe is a function in this package that returns a Run; nothing is registered."""
+"""Recipes by name: every function of this package that returns a Run. Nothing is registered."""
 
 import importlib
 import inspect

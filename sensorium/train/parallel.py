@@ -33,7 +33,7 @@ class Place(NamedTuple):
 @contextmanager
 def joined() -> Iterator[Place]:
     """Joins the ranks that `torchrun` started, leaves them in the end; alone if there are none."""
-    world, local = int(os.environ.get("WORLD_SIZE", 1)), int(os.environ.get("LOCAL_RANK", 0))
+    world, local = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("LOCAL_RANK", "0"))
     cuda = torch.cuda.is_available()
     device = torch.device("cuda", local) if cuda else torch.device("cpu")
     if cuda:

@@ -92,7 +92,7 @@ class TrainedBPE:
         return {
             "kind": KIND,
             "file": FILE,
-            "sha256": hashlib.sha256(self._file()).hexdigest(),
+            "sha256": hashlib.sha256(self.data()).hexdigest(),
             "length": self.length,
             "truncate": self.truncate,
             "lower": self.lower,
@@ -108,7 +108,7 @@ class TrainedBPE:
         aside = path.with_name(f".{FILE}.{os.getpid()}.part")
         try:
             with aside.open("wb") as file:
-                file.write(self._file())
+                file.write(self.data())
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(aside, path)
@@ -116,7 +116,8 @@ class TrainedBPE:
             aside.unlink(missing_ok=True)
         return path
 
-    def _file(self) -> bytes:
+    def data(self) -> bytes:
+        """The bytes of the file that `save` writes."""
         body = {"kind": KIND, "merges": list(self.merges)}
         return json.dumps(body, ensure_ascii=False, indent=0).encode("utf-8") + b"\n"
 
