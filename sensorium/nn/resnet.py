@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from sensorium.nn.norm import BatchNorm2d
 from sensorium.nn.sight import attend
 from sensorium.types import Grid
 
@@ -24,14 +25,14 @@ class Bottleneck(nn.Module):
     def __init__(self, c_in: int, c_mid: int, stride: int, expansion: int = 4):
         super().__init__()
         c_out = c_mid * expansion
-        self.conv1, self.bn1 = conv(c_in, c_mid, 1), nn.BatchNorm2d(c_mid)
-        self.conv2, self.bn2 = conv(c_mid, c_mid, 3), nn.BatchNorm2d(c_mid)
+        self.conv1, self.bn1 = conv(c_in, c_mid, 1), BatchNorm2d(c_mid)
+        self.conv2, self.bn2 = conv(c_mid, c_mid, 3), BatchNorm2d(c_mid)
         self.pool = nn.AvgPool2d(stride) if stride > 1 else nn.Identity()
-        self.conv3, self.bn3 = conv(c_mid, c_out, 1), nn.BatchNorm2d(c_out)
+        self.conv3, self.bn3 = conv(c_mid, c_out, 1), BatchNorm2d(c_out)
         self.shortcut = nn.Identity()
         if stride > 1 or c_in != c_out:
             pool = nn.AvgPool2d(stride) if stride > 1 else nn.Identity()
-            self.shortcut = nn.Sequential(pool, conv(c_in, c_out, 1), nn.BatchNorm2d(c_out))
+            self.shortcut = nn.Sequential(pool, conv(c_in, c_out, 1), BatchNorm2d(c_out))
 
     def forward(self, x: Float[Tensor, "b c y x"]) -> Float[Tensor, "b c2 y2 x2"]:
         out = F.relu(self.bn1(self.conv1(x)))
@@ -46,9 +47,9 @@ class ModifiedResNet(nn.Module):
     def __init__(self, blocks: tuple[int, int, int, int], width: int):
         super().__init__()
         half = width // 2
-        self.conv1, self.bn1 = conv(3, half, 3, stride=2), nn.BatchNorm2d(half)
-        self.conv2, self.bn2 = conv(half, half, 3), nn.BatchNorm2d(half)
-        self.conv3, self.bn3 = conv(half, width, 3), nn.BatchNorm2d(width)
+        self.conv1, self.bn1 = conv(3, half, 3, stride=2), BatchNorm2d(half)
+        self.conv2, self.bn2 = conv(half, half, 3), BatchNorm2d(half)
+        self.conv3, self.bn3 = conv(half, width, 3), BatchNorm2d(width)
         stages, c_in = [], width
         for i, depth in enumerate(blocks):
             c_mid, stage = width * 2**i, []
