@@ -257,8 +257,8 @@ class _Gathered(torch.autograd.Function):
         need_query, need_keys, need_scale, _ = ctx.needs_input_grad
         with torch.autocast(query.device.type, enabled=False):
             scale = log_scale.to(working(query)).exp().reshape(())
-            rows = tiles.Side(row_stats, *plan.rows)
-            columns = tiles.Side(column_stats, *plan.columns)
+            rows = tiles.Side(row_stats, plan.rows[0], plan.rows[1])
+            columns = tiles.Side(column_stats, plan.columns[0], plan.columns[1])
             upstream = (down.expand(len(query)), owners(across, plan.sizes, plan.ranks))
             into = (
                 query.new_zeros(query.shape, dtype=scale.dtype)

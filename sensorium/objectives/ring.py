@@ -81,7 +81,7 @@ class _Ring(torch.autograd.Function):
         places = parts(plan.sizes)
         with torch.autocast(image.device.type, enabled=False):
             scale = log_scale.to(working(image)).exp().reshape(())
-            rows = tiles.Side(row_stats, *plan.rows)
+            rows = tiles.Side(row_stats, plan.rows[0], plan.rows[1])
             weights = owners(across, plan.sizes, plan.ranks)
             block = text
             dx = torch.zeros_like(image, dtype=scale.dtype) if need_image or need_scale else None
