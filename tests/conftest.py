@@ -6,7 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 
+settings.register_profile("patient", deadline=None)  # machines are slow now and then
+settings.load_profile("patient")
 torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))
 
 

@@ -13,7 +13,8 @@ class Average:
 
     def __init__(self, net: nn.Module, decay: float):
         self.decay = decay
-        self.values: dict[str, Tensor] = {n: v.detach().clone() for n, v in net.state_dict().items()}
+        state = net.state_dict()
+        self.values: dict[str, Tensor] = {n: v.detach().clone() for n, v in state.items()}
 
     @torch.no_grad()
     def update(self, net: nn.Module, step: int) -> None:

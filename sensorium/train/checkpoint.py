@@ -1,7 +1,8 @@
 """What a run saves beside its weights, so that it goes on as if it had never stopped.
 
-Everything random is a function of seed and position, so the state is small: the optimiser's moments,
-the weights that are trained (where an average of them is what is saved), and how far the run got.
+Everything random is a function of seed and position, so the state is small: the optimiser's
+moments, the weights that are trained (where an average of them is what is saved), and how far the
+run got.
 """
 
 import json

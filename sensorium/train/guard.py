@@ -1,4 +1,4 @@
-"""Stops a training that has gone wrong, with a diagnosis, before it overwrites the last good state."""
+"""Stops a training that has gone wrong, with a diagnosis, before the last good state is lost."""
 
 import math
 from collections.abc import Mapping

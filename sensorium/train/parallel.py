@@ -1,6 +1,6 @@
 """One process, several with a copy each (DDP), or several with a share each (FSDP2).
 
-Which of them is decided by how the process was started: `torchrun` sets RANK, WORLD_SIZE and the rest.
+Which of them is decided by how the process was started: `torchrun` sets RANK and WORLD_SIZE.
 """
 
 import os

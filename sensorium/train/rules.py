@@ -1,4 +1,4 @@
-"""Name rules: which parameters learn, how fast, with what decay. One ordered list, first match wins."""
+"""Name rules: which parameters learn, how fast, with what decay. The first match wins."""
 
 import re
 from collections.abc import Mapping, Sequence

@@ -35,7 +35,7 @@ class Finish(Protocol):
     """What is asked of a finished checkpoint."""
 
     def samples(self) -> Sequence[Any]:
-        """Raw samples that training did not see: the scores are on them, probes are made of some."""
+        """Raw samples that training did not see, for scores and for probes."""
         ...
 
     def scores(self, model: Any, records: Path, say: Callable[[int, int], None]) -> dict[str, Any]:

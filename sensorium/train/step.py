@@ -1,4 +1,4 @@
-"""The one root that is sharded, compiled, differentiated and saved: a net and what is asked of it."""
+"""The one root that is sharded, compiled, differentiated: a net and what is asked of it."""
 
 from collections.abc import Mapping
 from typing import Any
