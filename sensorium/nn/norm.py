@@ -1,8 +1,8 @@
 """Batch normalisation whose statistics are those of the global batch, however many ranks share it.
 
-With one process it is `nn.BatchNorm2d`, kernels and all. With several, mean and variance are taken over
-the batches of all ranks together (Ioffe and Szegedy 2015, algorithm 1, with the global batch), so that
-the result of a training step does not depend on how many ranks it ran on.
+With one process it is `nn.BatchNorm2d`, kernels and all. With several, mean and variance are taken
+over the batches of all ranks together (Ioffe and Szegedy 2015, algorithm 1, with the global batch),
+so that the result of a training step does not depend on how many ranks it ran on.
 """
 
 from typing import Any
