@@ -14,11 +14,14 @@ WINDOW = 0.02  # the smoothing kernel's standard deviation, as a share of the ru
 CELL = 1000  # the drawing's own units, stretched to whatever size the page gives
 
 
+Number = int | float
+
+
 class Line(NamedTuple):
     """A line of a chart; `css` names its look, `name` is written at its end."""
 
-    x: Sequence[float] | np.ndarray
-    y: Sequence[float] | np.ndarray
+    x: Sequence[Number] | np.ndarray
+    y: Sequence[Number] | np.ndarray
     css: str = "line"
     name: str = ""
 
@@ -26,12 +29,12 @@ class Line(NamedTuple):
 class Axis(NamedTuple):
     """A range of values and the ticks on it: (value, label)."""
 
-    low: float
-    high: float
-    ticks: list[tuple[float, str]]
+    low: Number
+    high: Number
+    ticks: list[tuple[Number, str]]
     log: bool = False
 
-    def at(self, value: float) -> float:
+    def at(self, value: Number) -> Number:
         """The share of the axis at which a value lies, 0 to 1."""
         low, high = self.low, self.high
         if self.log:
@@ -40,7 +43,7 @@ class Axis(NamedTuple):
 
 
 def smooth(
-    x: Float[np.ndarray, " n"], y: Float[np.ndarray, " n"], width: float
+    x: Float[np.ndarray, " n"], y: Float[np.ndarray, " n"], width: Number
 ) -> Float[np.ndarray, " n"]:
     """The Gaussian-weighted mean of y around every x (standard deviation `width`, in units of x).
 
@@ -65,7 +68,7 @@ def thinned(x: np.ndarray, y: np.ndarray, buckets: int = BUCKETS) -> tuple[np.nd
     return x[kept], y[kept]
 
 
-def linear(low: float, high: float, count: int = 4, zero: bool = False) -> Axis:
+def linear(low: Number, high: Number, count: int = 4, zero: bool = False) -> Axis:
     """An axis with about `count` round ticks, a little wider than the values."""
     low = min(low, 0.0) if zero else low
     if high - low <= 1e-12 * max(1.0, abs(high)):
@@ -77,7 +80,7 @@ def linear(low: float, high: float, count: int = 4, zero: bool = False) -> Axis:
     return Axis(bottom, top, [(value, number(value, step)) for value in ticks])
 
 
-def steps(first: float, last: float) -> Axis:
+def steps(first: Number, last: Number) -> Axis:
     """The axis of a run's steps, ending with the last one."""
     if last <= first:
         return Axis(first - 1, first + 1, [(first, f"{first:,.0f}")])
@@ -87,23 +90,23 @@ def steps(first: float, last: float) -> Axis:
     return Axis(first, last, [(v, f"{v:,.0f}") for v in [first, *ticks, last]])
 
 
-def decades(low: float, high: float) -> Axis:
+def decades(low: Number, high: Number) -> Axis:
     """A logarithmic axis with ticks at 1, 10, 100, and its end where there is room for it."""
     powers = [10.0**n for n in range(math.ceil(math.log10(low)), math.floor(math.log10(high)) + 1)]
     ticks = [v for v in powers if v * 2.2 < high] + [high]
     return Axis(low, high, [(value, f"{value:,.0f}") for value in ticks], log=True)
 
 
-def rounded(step: float) -> float:
+def rounded(step: Number) -> Number:
     """The nearest 1, 2 or 5 times a power of ten."""
     power = 10.0 ** math.floor(math.log10(step))
     return power * min((1, 2, 5, 10), key=lambda n: abs(math.log(n * power / step)))
 
 
-def number(value: float, step: float) -> str:
+def number(value: Number, step: Number) -> str:
     """A tick's label, with as many digits as its distance to the next one needs."""
     if value != 0 and (abs(value) < 1e-3 or abs(value) >= 1e6):
-        return f"{value:.0e}".replace("e-0", "e-").replace("e+0", "e")
+        return f"{value:.2g}".replace("e-0", "e-").replace("e+0", "e")
     return f"{value:,.{max(0, -math.floor(math.log10(step) + 1e-9))}f}"
 
 
@@ -149,6 +152,6 @@ def name(line: Line, y: Axis) -> Html:
     return tag("i", line.name, css=f"name {line.css}", at=place(top=1 - y.at(line.y[-1])))
 
 
-def place(**shares: float) -> dict[str, str]:
+def place(**shares: Number) -> dict[str, str]:
     """A style that places something at shares of the plot."""
     return {"style": ";".join(f"{side}:{100 * share:.2f}%" for side, share in shares.items())}

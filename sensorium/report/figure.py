@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from sensorium.report.choose import Group, Query, shares
-from sensorium.report.curves import WINDOW, smooth, thinned
+from sensorium.report.curves import WINDOW, Number, smooth, thinned
 from sensorium.report.evidence import TO_IMAGE, TO_TEXT, Evidence
 from sensorium.report.markup import clean, short
 from sensorium.report.sections import NAMES, Thumbs, percent
@@ -39,10 +39,10 @@ def figure(evidence: Evidence, asked: list[Group], thumbs: Thumbs, at: Path) -> 
     row = 0
     for group, take in zip(asked, shares([len(g.shown) for g in asked], ROWS), strict=True):
         for place, query in enumerate(group.shown[:take]):
-            bottom = 0.768 - 0.148 * row
+            bottom = 0.768 - 0.1455 * row
             if place == 0:
                 label = f"{group.name}: {percent(group.share)}"
-                write(fig, 0.42, bottom + 0.082, label, size=8.5, color=SOFT)
+                write(fig, 0.42, bottom + 0.1, label, size=8.5, color=SOFT)
             strip(fig, query, thumbs, bottom)
             row += 1
     out = BytesIO()
@@ -52,7 +52,7 @@ def figure(evidence: Evidence, asked: list[Group], thumbs: Thumbs, at: Path) -> 
     os.replace(aside, at)
 
 
-def write(to: Any, x: float, y: float, text: str, **look: Any) -> None:
+def write(to: Any, x: Number, y: Number, text: str, **look: Any) -> None:
     """A text on a figure or in axes; nothing in it is taken for a formula."""
     family = look.pop("family", "DejaVu Sans")
     color = look.pop("color", INK)
@@ -72,9 +72,11 @@ def curve(axes: Any, rows: list[dict[str, Any]]) -> None:
     soft = smooth(x, y, WINDOW * (x[-1] - x[0]))
     axes.plot(*thinned(x, y), color=ONE, alpha=0.3, lw=0.9)
     axes.plot(*thinned(x, soft), color=ONE, lw=2, marker="o" if len(x) == 1 else None)
-    top = float(np.quantile(y, 0.995))
-    low = float(soft.min())
-    axes.set_ylim(low - 0.12 * (top - low) - 1e-3, top + 0.06 * (top - low) + 1e-3)
+    low, top = float(soft.min()), float(np.quantile(y, 0.995))
+    room = 0.1 * (top - low) or 0.5
+    axes.set_ylim(low - room, top + room)
+    if len(x) == 1:
+        axes.set_xticks(x)
     write(axes, 0, 1.05, "Loss", transform=axes.transAxes, size=11, weight="bold")
     write(axes, 1, 1.05, "by step", transform=axes.transAxes, size=9, color=SOFT, ha="right")
 
@@ -88,6 +90,7 @@ def bare(axes: Any) -> None:
     axes.set_axisbelow(True)
     axes.tick_params(length=0, labelsize=9, labelcolor=SOFT)
     axes.locator_params(nbins=5)
+    axes.locator_params(axis="x", integer=True)
     for label in (*axes.get_xticklabels(), *axes.get_yticklabels()):
         label.set_family("DejaVu Sans")
 
@@ -141,7 +144,7 @@ def dots(fig: Any, evidence: Evidence) -> None:
 def strip(fig: Any, query: Query, thumbs: Thumbs, bottom: float) -> None:
     """A query's text and its first pictures, the right one framed."""
     lines = wrapped(legible(query.text, query.picture))
-    write(fig, 0.42, bottom + 0.038, "\n".join(lines), size=10.5, va="center", linespacing=1.3)
+    write(fig, 0.42, bottom + 0.045, "\n".join(lines), size=10.5, va="center", linespacing=1.3)
     answers = [(a.picture, a.right) for a in query.answers[:ACROSS]]
     late = not any(right for _, right in answers)
     side, step = 0.0525, 0.0575
@@ -172,9 +175,9 @@ def frame(
     picture = np.asarray(Image.open(BytesIO(made.data), formats=("PNG", "JPEG")).convert("RGB"))
     height, width = picture.shape[:2]
     axes.imshow(picture, interpolation="lanczos", aspect="equal")
-    half = 0.55 * max(height, width)
-    axes.set_xlim(width / 2 - half, width / 2 + half)
-    axes.set_ylim(height / 2 + half, height / 2 - half)
+    half = 0.5 * min(height, width) if made.fills() else 0.55 * max(height, width)
+    axes.set_xlim(width / 2 - half - 0.5, width / 2 + half - 0.5)
+    axes.set_ylim(height / 2 + half - 0.5, height / 2 - half - 0.5)
 
 
 def wrapped(text: str) -> list[str]:

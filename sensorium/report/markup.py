@@ -36,9 +36,8 @@ def escape(text: str) -> str:
 
 
 def clean(text: str) -> str:
-    """A text in which whatever cannot be printed or encoded is replaced."""
-    kept = "".join(c if c.isprintable() or c.isspace() or joins(c) else "\ufffd" for c in text)
-    return kept.encode("utf-8", "replace").decode()
+    """A text in which whatever cannot be printed is replaced: controls, half surrogate pairs."""
+    return "".join(c if c.isprintable() or c.isspace() or joins(c) else "\ufffd" for c in text)
 
 
 def joins(character: str) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from sensorium.report.choose import RULE, Group, Index, groups, sampled
-from sensorium.report.evidence import TO_IMAGE, TO_TEXT, Evidence, chance, gather
+from sensorium.report.evidence import TO_IMAGE, TO_TEXT, Evidence, Series, chance, gather
 from sensorium.report.figure import figure
 from sensorium.report.markup import Html, join, tag, trusted
 from sensorium.report.sections import (
@@ -124,12 +124,20 @@ def headline(evidence: Evidence) -> Html:
     kept = evidence.records["all"]
     luck = chance(kept, TO_IMAGE, 1)
     count = kept.header["queries"][TO_IMAGE]
-    one, ten = first.scores[TO_IMAGE]["R@1"], first.scores[TO_IMAGE].get("R@10")
-    pieces: list[str] = [tag("b", percent(one)), f" of {count:,} texts find their picture first"]
-    if ten is not None:
-        pieces += [", ", tag("b", percent(ten)), " among the first ten"]
+    pieces: list[str] = [*share(first, "R@1"), f" of {count:,} texts find their picture first"]
+    if "R@10" in first.scores[TO_IMAGE]:
+        pieces += [", ", *share(first, "R@10"), " among the first ten"]
     pieces.append(f". Chance would find {percent(luck)} first.")
     return tag("p", *pieces, css="headline")
+
+
+def share(one: Series, name: str) -> list[Html]:
+    """A score of text to picture with its interval."""
+    interval = one.intervals.get(TO_IMAGE, {}).get(name)
+    made = [tag("b", percent(one.scores[TO_IMAGE][name]))]
+    if interval is not None:
+        made.append(tag("small", f" {100 * interval[0]:.1f}–{100 * interval[1]:.1f}"))
+    return made
 
 
 def summary(evidence: Evidence) -> list[str]:
@@ -140,7 +148,8 @@ def summary(evidence: Evidence) -> list[str]:
         ", ".join(f"{key} {value}" for key, value in evidence.manifest.get("data", {}).items())
     ]
     if rows and batch:
-        facts.append(f"{rows[-1]['step']:,} steps of {batch:,} samples")
+        done = rows[-1]["step"]
+        facts.append(f"{done:,} step{'s' if done > 1 else ''} of {batch:,} samples")
     if evidence.parameters is not None:
         facts.append(f"{evidence.parameters / 1e6:.1f} M parameters")
     speeds = [row["samples_per_second"] for row in rows if row.get("samples_per_second")]

@@ -197,7 +197,8 @@ def image(name: str, thumbs: Thumbs, alt: str) -> Html:
     if made is None:
         return tag("span", "cannot be read", css="lost")
     size = {"width": str(made.size[0]), "height": str(made.size[1])}
-    return tag("img", at={"src": made.uri(), "alt": short(alt), "title": short(alt), **size})
+    about = {"src": made.uri(), "alt": short(alt), "title": short(alt), **size}
+    return tag("img", at=about, css="photo" if made.fills() else "")
 
 
 def heading(group: Group) -> Html:

@@ -21,6 +21,10 @@ class Thumb(NamedTuple):
     kind: str
     size: tuple[int, int]
 
+    def fills(self) -> bool:
+        """Whether a square may be filled with it: a photograph that loses little at its sides."""
+        return self.kind == "image/jpeg" and max(self.size) <= 2 * min(self.size)
+
     def uri(self) -> str:
         """The picture as a data URI."""
         return f"data:{self.kind};base64,{base64.b64encode(self.data).decode()}"
