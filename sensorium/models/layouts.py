@@ -1,0 +1,33 @@
+"""All published layouts, and which of them a file's names fit."""
+
+from collections.abc import Iterable
+
+from sensorium.models import clip_layouts, vit_layouts
+from sensorium.models.published import Published
+from sensorium.weights.errors import WeightsError
+
+LAYOUTS: dict[str, Published] = {
+    one.name: one for one in (*clip_layouts.LAYOUTS, *vit_layouts.LAYOUTS)
+}
+
+
+def layout(name: str) -> Published:
+    """The layout of that name.
+
+    Raises:
+        WeightsError: there is none; the text lists all.
+    """
+    if name not in LAYOUTS:
+        raise WeightsError(f"no layout is called {name!r}; known:\n{listing(LAYOUTS.values())}")
+    return LAYOUTS[name]
+
+
+def candidates(names: Iterable[str]) -> list[Published]:
+    """The layouts that have a rule for every one of these names."""
+    names = list(names)
+    return [one for one in LAYOUTS.values() if one.fits(names)]
+
+
+def listing(layouts: Iterable[Published]) -> str:
+    """One line a layout, for error messages and help."""
+    return "\n".join(f"  {one.name:20} {one.about}" for one in layouts)

@@ -1,0 +1,170 @@
+"""What the listing of published layouts is made of: a layout's rules, and how a file is understood.
+
+Names and shapes tell a model's size; they do not tell its activation, the eps of its norms, its
+transform or (in general) its heads. Those a layout's definition fixes, or a configuration file
+beside the weights says, or the caller says. Nothing of it is guessed.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from torch import nn
+
+from sensorium.media.specs import Spec
+from sensorium.models.declaration import Declaration
+from sensorium.weights.errors import WeightsError
+from sensorium.weights.rules import KeyMap
+
+Shapes = Mapping[str, Sequence[int]]
+MOST_LAYERS = 1000
+
+
+class Said(NamedTuple):
+    """What is known beside the tensors: `beside` are the JSON files in the same folder, by name."""
+
+    act: str | None = None
+    eps: float | None = None
+    heads: int | None = None
+    beside: Mapping[str, Mapping[str, Any]] = {}
+
+
+class Understood(NamedTuple):
+    """A published file as a model of ours, with every liberty taken in `notes`."""
+
+    declaration: Declaration
+    transform: Spec
+    tokenizer: Mapping[str, Any] | None = None
+    labels: tuple[str, ...] | None = None
+    notes: tuple[str, ...] = ()
+
+
+class Published(NamedTuple):
+    """A published layout.
+
+    Attributes:
+        about: one line for people who must choose.
+        maps: the rules of every form its files take; they say whether a file's names fit.
+        understand: shapes by name, and what was said, to a model; raises WeightsError, which says
+            what is missing and what the choices are.
+        keymap: the rules for one model.
+        files: the files beside the weights on export, given the model's manifest; raises
+            WeightsError when the layout cannot hold the model.
+        weights: name of the file of weights.
+    """
+
+    name: str
+    about: str
+    maps: tuple[KeyMap, ...]
+    understand: Callable[[Shapes, Said], Understood]
+    keymap: Callable[[Declaration], KeyMap]
+    files: Callable[[Declaration, Mapping[str, Any]], dict[str, bytes]]
+    weights: str = "model.safetensors"
+
+    def fits(self, names: Sequence[str]) -> bool:
+        """Whether every name has its rule here; it says nothing of what the weights mean."""
+        return any(one.reads(names) for one in self.maps)
+
+
+def shape(shapes: Shapes, key: str, axes: int) -> tuple[int, ...]:
+    """The shape of a tensor that tells a size.
+
+    Raises:
+        WeightsError: the file does not have it, or with other axes.
+    """
+    if key not in shapes:
+        raise WeightsError(f"no tensor {key}, from which the size is read: another layout?")
+    if len(shapes[key]) != axes:
+        raise WeightsError(f"{key} is {tuple(shapes[key])}, {axes} axes are expected")
+    return tuple(shapes[key])
+
+
+def layers(shapes: Shapes, pattern: str) -> int:
+    """How many layers the names count; `pattern` has one `{i}`.
+
+    Raises:
+        WeightsError: none, or absurdly many.
+    """
+    left, right = (re.escape(part) for part in pattern.split("{i}"))
+    found = [
+        int(hit.group(1)) for key in shapes if (hit := re.fullmatch(f"{left}(\\d+){right}", key))
+    ]
+    if not found or max(found) >= MOST_LAYERS:
+        raise WeightsError(f"no layers named {pattern}: another layout?")
+    return max(found) + 1
+
+
+def grid(rows: int, key: str) -> int:
+    """The side of the square of patches that has these positions, one before them for the class.
+
+    Raises:
+        WeightsError: not a square.
+    """
+    side = round((rows - 1) ** 0.5)
+    if rows < 2 or side * side != rows - 1:
+        raise WeightsError(f"{key} has {rows} rows, which are not 1 and a square of patches")
+    return side
+
+
+def agree(where: str, name: str, told: Any, fixed: Any) -> Any:
+    """`fixed`, unless the caller says otherwise, which is refused.
+
+    Raises:
+        WeightsError: the caller said another value.
+    """
+    if told is not None and told != fixed:
+        raise WeightsError(f"{name}={told!r} was said, but {where} means {fixed!r}")
+    return fixed
+
+
+def config_of(said: Said, name: str, kinds: Sequence[str]) -> Mapping[str, Any] | None:
+    """A configuration file beside the weights, if it is there and of one of these `model_type`s."""
+    found = said.beside.get(name)
+    if found is None:
+        return None
+    kind = found.get("model_type")
+    if kind not in kinds:
+        wanted = " or ".join(map(repr, kinds))
+        raise WeightsError(f"{name} beside the file is of model_type {kind!r}, not {wanted}")
+    return found
+
+
+def only(settings: Mapping[str, Any], known: Mapping[str, Any], where: str) -> None:
+    """Refuses a setting that changes what the weights mean and is not supported here.
+
+    Args:
+        known: the settings that are understood, with the only value accepted (... for any).
+
+    Raises:
+        WeightsError: it names the settings.
+    """
+    odd = [
+        f"{key}={value!r}"
+        for key, value in settings.items()
+        if key not in known or (known[key] is not ... and value != known[key])
+    ]
+    if odd:
+        raise WeightsError(f"{where} asks for {', '.join(odd)}, which this model does not have")
+
+
+def part(settings: Mapping[str, Any], key: str, where: str) -> Mapping[str, Any]:
+    """An object inside a configuration.
+
+    Raises:
+        WeightsError: it is not there.
+    """
+    found = settings.get(key)
+    if not isinstance(found, Mapping):
+        raise WeightsError(f"{where} has no object {key!r}")
+    return found
+
+
+def must(condition: bool, layout: str, why: str) -> None:
+    """Refuses an export that the layout cannot hold."""
+    if not condition:
+        raise WeightsError(f"layout {layout} cannot hold this model: {why}")
+
+
+def built(declaration: Declaration, function: Callable[..., nn.Module]) -> bool:
+    """Whether the declaration is of that model function."""
+    return declaration.function is function

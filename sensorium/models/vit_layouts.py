@@ -1,0 +1,3 @@
+"""ViT's weights as timm, Google and Hugging Face publish them."""
+
+LAYOUTS = ()
