@@ -124,20 +124,20 @@ def headline(evidence: Evidence) -> Html:
     kept = evidence.records["all"]
     luck = chance(kept, TO_IMAGE, 1)
     count = kept.header["queries"][TO_IMAGE]
-    pieces: list[str] = [*share(first, "R@1"), f" of {count:,} texts find their picture first"]
+    pieces: list[str] = [share(first, "R@1"), f" of {count:,} texts find their picture first"]
     if "R@10" in first.scores[TO_IMAGE]:
-        pieces += [", ", *share(first, "R@10"), " among the first ten"]
+        pieces += [", ", share(first, "R@10"), " among the first ten"]
     pieces.append(f". Chance would find {percent(luck)} first.")
     return tag("p", *pieces, css="headline")
 
 
-def share(one: Series, name: str) -> list[Html]:
+def share(one: Series, name: str) -> Html:
     """A score of text to picture with its interval."""
-    interval = one.intervals.get(TO_IMAGE, {}).get(name)
     made = [tag("b", percent(one.scores[TO_IMAGE][name]))]
+    interval = one.intervals.get(TO_IMAGE, {}).get(name)
     if interval is not None:
         made.append(tag("small", f" {100 * interval[0]:.1f}–{100 * interval[1]:.1f}"))
-    return made
+    return tag("span", *made, css="score")
 
 
 def summary(evidence: Evidence) -> list[str]:
