@@ -56,20 +56,41 @@ def sight(at: Layout | Ragged | None) -> Sight:
     return PerText(at, (place[None, :] < at.lengths[:, None])[:, None, None, :])
 
 
+SHORT = 256  # keys up to which a processor is faster with plain products in bfloat16
+
+
 def attend(
-    q: Float[Tensor, "b n h w"],
-    k: Float[Tensor, "b k h w"],
-    v: Float[Tensor, "b k h w"],
-    see: Sight,
+    q: Float[Tensor, "b n h w"], k: Float[Tensor, "b k h w"], v: Float[Tensor, "b k h w"], see: Sight
 ) -> Float[Tensor, "b n d"]:
     """Softmax attention, heads joined again; `w` is the width of a head (d = h * w)."""
     if isinstance(see, PerText):
         rows, back = see.at.rows, see.at.back
         spread = [z[0][rows].transpose(1, 2) for z in (q, k, v)]  # b h n w
-        out = F.scaled_dot_product_attention(
-            *spread, attn_mask=see.mask, is_causal=see.mask is None
-        )
+        out = soft(*spread, see.mask, causal=see.mask is None)
         return out.transpose(1, 2).flatten(2).flatten(0, 1)[back][None]
     q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
-    out = F.scaled_dot_product_attention(q, k, v, attn_mask=None if see is None else see.mask)
+    out = soft(q, k, v, None if see is None else see.mask, causal=False)
     return out.transpose(1, 2).flatten(2)
+
+
+def soft(
+    q: Float[Tensor, "b h n w"],
+    k: Float[Tensor, "b h k w"],
+    v: Float[Tensor, "b h k w"],
+    mask: Bool[Tensor, "b _ _ k"] | None,
+    causal: bool,
+) -> Float[Tensor, "b h n w"]:
+    """softmax(q k^T / sqrt(w)) v, by torch's kernel, or by plain products where those are faster.
+
+    torch's kernel for processors takes five times as long as three plain products to go back
+    through short sequences in bfloat16 (see benchmarks/attention.py).
+    """
+    if q.device.type != "cpu" or q.dtype != torch.bfloat16 or k.shape[2] > SHORT:
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal)
+    score = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
+    if causal:
+        after = torch.ones(q.shape[2], k.shape[2], dtype=torch.bool, device=q.device).triu(1)
+        score = score.masked_fill(after, float("-inf"))
+    if mask is not None:
+        score = score.masked_fill(~mask, float("-inf"))
+    return score.softmax(dim=-1) @ v
