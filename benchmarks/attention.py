@@ -8,9 +8,11 @@ forward, and with backward. Ratios above 1 mean that `soft` is faster.
 
 import time
 from collections.abc import Callable
+from functools import partial
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from sensorium.nn.sight import soft
 
@@ -28,25 +30,22 @@ def median(call: Callable[[], object], times: int = 9) -> float:
     return sorted(spent)[times // 2] * 1e3
 
 
+def back(attend: Callable, q: Tensor, k: Tensor, v: Tensor, pull: Tensor) -> object:
+    """Forward and backward through an attention."""
+    return torch.autograd.grad(attend(q, k, v), (q, k, v), pull)
+
+
 def main() -> None:
+    ours, kernel = partial(soft, mask=None, causal=False), F.scaled_dot_product_attention
     for dtype in (torch.float32, torch.bfloat16):
         for name, (b, h, n, w) in SHAPES.items():
             q, k, v = (torch.randn(b, h, n, w, dtype=dtype, requires_grad=True) for _ in range(3))
+            x = (q, k, v)
+            forward = median(partial(kernel, *x)) / median(partial(ours, *x))
             pull = torch.randn(b, h, n, w, dtype=dtype)
-
-            def ours() -> torch.Tensor:
-                return soft(q, k, v, None, causal=False)
-
-            def kernel() -> torch.Tensor:
-                return F.scaled_dot_product_attention(q, k, v)
-
-            with torch.no_grad():
-                forward = median(kernel) / median(ours)
-            back = [
-                median(lambda f=f: torch.autograd.grad(f(), (q, k, v), pull)) for f in (kernel, ours)
-            ]
+            both = median(partial(back, kernel, *x, pull)) / median(partial(back, ours, *x, pull))
             kind = str(dtype).removeprefix("torch.")
-            print(f"{kind:9} {name:12} forward {forward:.2f}  with backward {back[0] / back[1]:.2f}")
+            print(f"{kind:9} {name:12} forward {forward:.2f}  with backward {both:.2f}")
 
 
 if __name__ == "__main__":

@@ -62,7 +62,7 @@ class Block(nn.Module):
 
 
 class Stack(nn.Module):
-    """Blocks one after the other, and the norm behind the last (an Identity where there is none)."""
+    """Blocks one after the other, and the norm behind the last (Identity where there is none)."""
 
     def __init__(self, blocks: list[Block], norm: nn.Module | None = None):
         super().__init__()

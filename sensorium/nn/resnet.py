@@ -85,7 +85,7 @@ class AttentionPool(nn.Module):
             cells = f"{grid.x.shape[2]} x {grid.x.shape[3]}"
             raise ValueError(f"attention pool of {self.pos.shape[0] - 1} cells was given {cells}")
         x = torch.cat([x.mean(dim=1, keepdim=True), x], dim=1) + self.pos
-        b, n, d = x.shape
+        b, n, _ = x.shape
         q = self.q(x[:, :1]).view(b, 1, self.heads, -1)
         k, v = self.k(x).view(b, n, self.heads, -1), self.v(x).view(b, n, self.heads, -1)
         return self.out(attend(q, k, v, None))[:, 0]

@@ -60,7 +60,10 @@ SHORT = 256  # keys up to which a processor is faster with plain products in bfl
 
 
 def attend(
-    q: Float[Tensor, "b n h w"], k: Float[Tensor, "b k h w"], v: Float[Tensor, "b k h w"], see: Sight
+    q: Float[Tensor, "b n h w"],
+    k: Float[Tensor, "b k h w"],
+    v: Float[Tensor, "b k h w"],
+    see: Sight,
 ) -> Float[Tensor, "b n d"]:
     """Softmax attention, heads joined again; `w` is the width of a head (d = h * w)."""
     if isinstance(see, PerText):
@@ -82,10 +85,11 @@ def soft(
 ) -> Float[Tensor, "b h n w"]:
     """softmax(q k^T / sqrt(w)) v, by torch's kernel, or by plain products where those are faster.
 
-    torch's kernel for processors takes five times as long as three plain products to go back
-    through short sequences in bfloat16 (see benchmarks/attention.py).
+    torch's kernel for processors takes several times as long as plain products to go back through
+    short sequences in bfloat16 (see benchmarks/attention.py).
     """
-    if q.device.type != "cpu" or q.dtype != torch.bfloat16 or k.shape[2] > SHORT:
+    slow = q.device.type == "cpu" and q.dtype == torch.bfloat16 and q.requires_grad
+    if not slow or k.shape[2] > SHORT:
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal)
     score = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
     if causal:
