@@ -83,7 +83,7 @@ class Model:
             logits = self._run(self._pictures, self.net.classify, images, batch)
             return torch.from_numpy(logits).softmax(dim=-1).numpy()
         vectors = self.class_vectors(checked_labels(labels), templates)
-        scale = float(self.net.get_parameter("log_scale").exp())
+        scale = float(self.net.get_parameter("log_scale").detach().exp())
         logits = torch.from_numpy(scale * self.embed(images=images, batch=batch) @ vectors.T)
         return logits.softmax(dim=-1).numpy()
 
