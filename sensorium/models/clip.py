@@ -18,7 +18,8 @@ from sensorium.models.declaration import Declaration, Paper
 from sensorium.nn.activation import activation
 from sensorium.nn.block import Stack, layer_norm, pre_layer
 from sensorium.nn.embed import PatchEmbed, TextEmbed
-from sensorium.nn.pool import First, Last
+from sensorium.nn.pool import First, GridMean, Last
+from sensorium.nn.residual import SmallResNet
 from sensorium.nn.resnet import AttentionPool, Bottleneck, ModifiedResNet
 
 LOG_SCALE = math.log(1 / 0.07)  # section 2.3: the temperature starts at 0.07
@@ -42,6 +43,14 @@ class ResNetSize(NamedTuple):
     blocks: tuple[int, int, int, int]
     width: int
     heads: int
+
+
+class SmallSize(NamedTuple):
+    """Side in pixels, blocks a stage, width of the stem; the feature is 8 times as wide."""
+
+    pixels: int
+    blocks: tuple[int, int, int, int]
+    width: int
 
 
 class TextSize(NamedTuple):
@@ -93,6 +102,17 @@ def clip_resnet(
     return Dual(tower, text_tower(text, embed, act, eps), LOG_SCALE)
 
 
+def clip_small(
+    image: SmallSize, text: TextSize, embed: int, act: str = "gelu", eps: float = 1e-5
+) -> Dual:
+    """CLIP with a plain residual tower, for pictures of some fifty pixels and a few minutes."""
+    tower = ConvEncoder(
+        trunk=SmallResNet(image.blocks, image.width),
+        pool=GridMean(nn.Linear(image.width * 2 ** (len(image.blocks) - 1), embed)),
+    )
+    return Dual(tower, text_tower(text, embed, act, eps), LOG_SCALE)
+
+
 def text_tower(size: TextSize, embed: int, act: str, eps: float) -> Encoder:
     """GPT-2's shape: causal, pre-norm, read at the end-of-text token."""
     d, depth = size.width, size.layers
@@ -138,9 +158,9 @@ SIZES = {  # tables 19 and 20 of the paper
     "ViT-L/14@336": _vit(336, 14, (1024, 24, 16), (768, 12), 768),
 }
 SMALL = Declaration(  # trains in minutes on two cores: `sensorium train clip`
-    clip_resnet,
+    clip_small,
     dict(
-        image=ResNetSize(64, (1, 1, 1, 1), 32, 16),
+        image=SmallSize(48, (1, 1, 1, 1), 32),
         text=TextSize(vocab=49408, length=32, width=128, layers=2, heads=2),
         embed=128,
     ),
@@ -149,6 +169,9 @@ _TINY_TEXT = TextSize(vocab=49408, length=77, width=64, layers=2, heads=1)
 TINY = Declaration(clip_vit, dict(image=ViTSize(64, 16, 64, 2, 1), text=_TINY_TEXT, embed=16))
 TINY_RESNET = Declaration(
     clip_resnet, dict(image=ResNetSize(64, (1, 1, 1, 1), 16, 8), text=_TINY_TEXT, embed=16)
+)
+TINY_SMALL = Declaration(
+    clip_small, dict(image=SmallSize(32, (1, 1, 1, 1), 8), text=_TINY_TEXT, embed=16)
 )
 PAPER = Paper(
     name="CLIP",

@@ -1,7 +1,5 @@
 """From raw samples to what a net reads: the same code in training, evaluation and serving."""
 
-from typing import NamedTuple
-
 import numpy as np
 import torch
 from jaxtyping import Float
@@ -14,15 +12,30 @@ from sensorium.media.augment import Ranges, augment
 from sensorium.types import Captioned, ImageLabel, ImageText, Labelled
 
 
-class Views(NamedTuple):
+class Views:
     """How a picture is changed while training: read by `source`, then augmented to `size` pixels.
 
-    `source` should be larger than `size` by a third, so that enlarging a crop loses nothing.
+    Pictures that were read are kept, up to `budget` bytes in each process, so that a small data set
+    is decoded once and not in every epoch.
+
+    Args:
+        source: should be larger than `size` by a third, so that enlarging a crop loses nothing.
     """
 
-    source: Transform
-    size: int
-    ranges: Ranges
+    def __init__(self, source: Transform, size: int, ranges: Ranges, budget: int = 256 << 20):
+        self.source, self.size, self.ranges, self.budget = source, size, ranges, budget
+        self.kept: dict[str, np.ndarray] = {}
+        self.bytes = 0
+
+    def __call__(self, image: bytes, name: str, rng: np.random.Generator) -> np.ndarray:
+        """One changed view; `name` must be the picture's own."""
+        seen = self.kept.get(name)
+        if seen is None:
+            seen = self.source.pixels(image, name=name)
+            if self.bytes + seen.nbytes <= self.budget:
+                self.kept[name] = seen
+                self.bytes += seen.nbytes
+        return augment(seen, self.size, rng, self.ranges)
 
 
 class PairInputs:
@@ -76,8 +89,7 @@ def pixels(
     """A picture as the net reads it; augmented if there is an `rng` and a way to."""
     if rng is None or views is None:
         return transform(image, name=name)
-    seen = augment(views.source.pixels(image, name=name), views.size, rng, views.ranges)
-    return transform.normalise(seen)
+    return transform.normalise(views(image, name, rng))
 
 
 def pairs(items: list[tuple[Tensor, list[int]]]) -> ImageText:

@@ -42,6 +42,7 @@ HF_ACTS = {"gelu": "gelu", "gelu_pytorch_tanh": "gelu_tanh", "gelu_new": "gelu_t
 HF_EPS = 1e-12  # ViTConfig's default
 PLAIN = Size(8, 8, 64, 2, 1, 64)  # any size: the names of a layout do not depend on it
 BILINEAR, BICUBIC = 2, 3
+TIMM = "config.json"
 
 
 # --- timm -----------------------------------------------------------------------------------------
@@ -49,18 +50,32 @@ BILINEAR, BICUBIC = 2, 3
 
 def _timm(shapes: Shapes, said: Said) -> Understood:
     conv = shape(shapes, "patch_embed.proj.weight", 4)
+    config = said.beside.get("config.json")
     size = Size(
         conv[3] * grid(shape(shapes, "pos_embed", 3)[1], "pos_embed"),
         conv[3],
         conv[0],
         layers(shapes, "blocks.{i}.attn.qkv.weight"),
-        _heads(conv[0], said.heads),
+        _heads(conv[0], _timm_heads(config, said)),
         shape(shapes, "blocks.0.mlp.fc1.weight", 2)[0],
     )
     act, eps = agree("timm-vit", "act", said.act, "gelu"), agree("timm-vit", "eps", said.eps, EPS)
     declaration = _declared(shapes, size, act, eps, "head.weight", "pre_logits.fc.weight")
-    spec, notes = _timm_transform(size.pixels, said.beside.get("config.json"))
+    spec, notes = _timm_transform(size.pixels, config)
     return Understood(declaration, spec, None, None, notes)
+
+
+def _timm_heads(config: Mapping[str, Any] | None, said: Said) -> int | None:
+    """Heads as config.json says, once what it changes of the model is understood."""
+    if config is None:
+        return said.heads
+    only({k: config[k] for k in ("global_pool",) if k in config}, {"global_pool": "token"}, TIMM)
+    args = config.get("model_args") or {}
+    known = dict.fromkeys(("img_size", "patch_size", "embed_dim", "depth", "mlp_ratio"), ...)
+    only(args, known | {"num_heads": ..., "num_classes": ..., "global_pool": "token"}, TIMM)
+    if "num_heads" not in args:
+        return said.heads
+    return agree(TIMM, "heads", said.heads, int(args["num_heads"]))
 
 
 def _timm_transform(pixels: int, config: Mapping[str, Any] | None) -> tuple[Spec, tuple[str, ...]]:
@@ -84,7 +99,6 @@ def _timm_files(declaration: Declaration, manifest: Mapping[str, Any]) -> dict[s
     spec, size = manifest["transform"], declaration.args["size"]
     plain = spec["name"].split("-", 1)[-1] == "shorter-crop/1" and spec["filter"] == "bicubic"
     must(plain, "timm-vit", f"its transform {spec['name']} is not timm's")
-    must(size.heads == HEADS.get(size.width), "timm-vit", "its heads are not those of its width")
     given = {
         "input_size": [3, size.pixels, size.pixels],
         "interpolation": "bicubic",
@@ -93,7 +107,21 @@ def _timm_files(declaration: Declaration, manifest: Mapping[str, Any]) -> dict[s
         "mean": list(spec["mean"]),
         "std": list(spec["std"]),
     }
-    config = {"num_classes": declaration.args["classes"], "pretrained_cfg": given}
+    args = {
+        "img_size": size.pixels,
+        "patch_size": size.patch,
+        "embed_dim": size.width,
+        "depth": size.layers,
+        "num_heads": size.heads,
+        "mlp_ratio": size.hidden / size.width,
+    }
+    config = {
+        "architecture": "vit_base_patch16_224",  # which model_args make the model of this size
+        "model_args": args,
+        "num_classes": declaration.args["classes"],
+        "global_pool": "token",
+        "pretrained_cfg": given,
+    }
     return {"config.json": json.dumps(config, indent=1).encode()}
 
 
@@ -202,7 +230,7 @@ def _hf_transform(pixels: int, settings: Mapping[str, Any] | None) -> tuple[Spec
     if settings is None:
         return spec, ("no preprocessor_config.json beside the file: ViTImageProcessor's defaults",)
     where = "preprocessor_config.json"
-    flags = dict.fromkeys(("do_resize", "do_rescale", "do_normalize"), True)
+    flags: dict[str, Any] = dict.fromkeys(("do_resize", "do_rescale", "do_normalize"), True)
     only({k: settings[k] for k in flags if k in settings}, flags, where)
     if settings.get("size", pixels) not in (pixels, {"height": pixels, "width": pixels}):
         raise WeightsError(f"{where}: size {settings['size']}, the model reads {pixels}")

@@ -3,7 +3,7 @@
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from sensorium.types import Ragged, Tokens
+from sensorium.types import Grid, Ragged, Tokens
 
 
 class First(nn.Module):
@@ -40,3 +40,14 @@ class Mean(nn.Module):
 
     def forward(self, tokens: Tokens) -> Float[Tensor, "b e"]:
         return self.proj(self.norm(tokens.x.mean(dim=1)))
+
+
+class GridMean(nn.Module):
+    """The mean over the cells of a plane, then projected."""
+
+    def __init__(self, proj: nn.Module):
+        super().__init__()
+        self.proj = proj
+
+    def forward(self, grid: Grid) -> Float[Tensor, "b e"]:
+        return self.proj(grid.x.mean(dim=(2, 3)))

@@ -15,6 +15,19 @@ from sensorium.recipes.finish import EmojiScores, PictureScores
 from sensorium.train.run import Run
 from sensorium.types import Captioned
 
+DRAWN = Ranges(  # a drawing fills its canvas: turned, stretched and recoloured, never cut
+    area=(1.0, 1.0),
+    aspect=(0.85, 1.18),
+    degrees=15.0,
+    scale=(0.8, 1.25),
+    shift=0.1,
+    brightness=0.15,
+    contrast=0.15,
+    saturation=0.3,
+    grey=0.02,
+    noise=0.0,
+    cutout_chance=0.0,
+)
 DESIGNS = ({"fluent", "fluent3d"},)  # renderings of one design are held out together
 
 
@@ -63,7 +76,7 @@ def drawings(held_out: str, effort: Effort) -> Material:
         licence="CC-BY-SA-4.0",
         first=0.8,
         repeats="against",
-        ranges=Ranges(),
+        ranges=DRAWN,
     )
 
 
