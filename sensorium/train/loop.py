@@ -121,6 +121,7 @@ def _train(run: Run, folder: Path, place: Place, stop: threading.Event) -> Path:
                     {"step": number + 1, **{f"loss/{k}": v for k, v in losses.items()}}
                     | {"norm": norm, "rate": rate, "samples_per_second": run.batch / spent}
                     | {"samples": fingerprint(loaded), "corrupt": len(progress["corrupt"])}
+                    | scalars(step.net)
                 )
                 line.show(number + 1, sum(losses.values()), run.batch)
             if stop.is_set():
@@ -243,6 +244,11 @@ def fingerprint(loaded: Mapping[str, list[Loaded]]) -> str:
     """A short digest of the indices of a step, so that a record shows what was seen when."""
     indices = [i for batches in loaded.values() for b in batches for i in b.indices]
     return f"{np.random.SeedSequence(indices).generate_state(1)[0]:08x}"
+
+
+def scalars(net: nn.Module) -> dict[str, float]:
+    """What the net has learnt as single numbers: a temperature, a gate."""
+    return {n: p.item() for n, p in net.named_parameters() if p.numel() == 1}
 
 
 def seeded(*parts: int) -> int:
