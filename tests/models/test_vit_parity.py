@@ -164,7 +164,7 @@ def test_what_no_tensor_shows_must_be_said(tmp_path: Path) -> None:
     path = write(tmp_path / "vit.safetensors", drawn("vit-timm"))
     with pytest.raises(WeightsError, match="timm-vit"):
         load(path)
-    with pytest.raises(WeightsError, match="say heads=.*12 at 768"):
+    with pytest.raises(WeightsError, match=r"say heads=.*12 at 768"):
         load(path, "timm-vit")
     with pytest.raises(WeightsError, match="timm-vit means 'gelu'"):
         load(path, "timm-vit", act="quick_gelu", heads=2)
