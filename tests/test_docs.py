@@ -5,6 +5,7 @@ pictures; one with a title is a file of the library and is put there. Of a block
 `sensorium` command must parse; after <!-- run --> it runs as well.
 """
 
+import importlib
 import re
 import runpy
 import shlex
@@ -19,11 +20,6 @@ import pytest
 import torch
 from PIL import Image
 
-import sensorium.datasets
-import sensorium.models
-import sensorium.objectives
-import sensorium.recipes
-import sensorium.tasks
 from sensorium import cli
 from sensorium.data.tokenizers import ClipBPE
 from sensorium.media import canvas, transform
@@ -118,7 +114,7 @@ def grown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     before = set(sys.modules)
     for name in GROWN:
         (tmp_path / "sensorium" / name).mkdir(parents=True)
-        package = sys.modules[f"sensorium.{name}"]
+        package = importlib.import_module(f"sensorium.{name}")
         added = str(tmp_path / "sensorium" / name)
         monkeypatch.setattr(package, "__path__", [*package.__path__, added])
     yield tmp_path
