@@ -15,7 +15,7 @@ COLOURS = {"red": (220, 30, 30), "green": (30, 180, 60), "blue": (40, 60, 210), 
 
 def sensorium(*words: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "sensorium.cli", *map(str, words)],
+        [sys.executable, "-m", "sensorium", *map(str, words)],
         capture_output=True,
         text=True,
         timeout=600,
