@@ -1,4 +1,4 @@
-"""From positions to batches, in worker processes; corrupt samples are counted, named and replaced."""
+"""From positions to batches, in worker processes; corrupt samples are counted, named, replaced."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
