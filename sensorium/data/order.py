@@ -1,7 +1,7 @@
 """Which sample stands at which position of training: a pure function of position and seed.
 
-There is no shuffle buffer and nothing to save: an order is asked for position 0, 1, 2, ... for ever,
-and a resumed run asks on from the position it had reached.
+There is no shuffle buffer and nothing to save: an order is asked for position 0, 1, 2, ... for
+ever, and a resumed run asks on from the position it had reached.
 """
 
 from collections.abc import Callable, Hashable, Sequence
@@ -9,7 +9,6 @@ from collections.abc import Callable, Hashable, Sequence
 import numpy as np
 
 from sensorium.data.errors import DataError
-
 
 # Maps a position in the endless sequence of training samples to an index of the data set.
 Order = Callable[[int], int]
