@@ -1,4 +1,4 @@
-"""A fixed cut of any data set into train and test, by a hash of each sample's picture file or id."""
+"""A fixed cut of any data set into train and test, by a hash of each sample's file or id."""
 
 import hashlib
 from collections.abc import Sequence
