@@ -109,7 +109,7 @@ class ImageLabel(NamedTuple):
 
 
 class Pair(NamedTuple):
-    """What two towers say of a batch: unit vectors, and the logarithm of the inverse temperature."""
+    """What two towers say of a batch: unit vectors, and the log of the inverse temperature."""
 
     image: Float[Tensor, "b e"]
     text: Float[Tensor, "b e"]
