@@ -74,7 +74,8 @@ class Model:
         texts' vectors stands for it (CLIP, section 3.1.4). A classifier knows its own labels.
 
         Raises:
-            ValueError: labels are missing, repeated, or not this classifier's; a template has no {}.
+            ValueError: labels are missing, repeated, or not this classifier's; a template without
+                {}.
         """
         images = listed(images, "images")
         if isinstance(self.net, Classifies):
@@ -104,7 +105,7 @@ class Model:
         sums = [files[name]["sha256"] for name in sorted(files) if name.startswith("model")]
         return "+".join(sums) or "not saved"
 
-    # --- inside ------------------------------------------------------------------------------------
+    # --- inside ----------------------------------------------------------------------------------
 
     def _pictures(self, images: Sequence[Source]) -> Tensor:
         return self._placed(torch.stack([self.transform(image) for image in images]))
