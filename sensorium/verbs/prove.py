@@ -56,7 +56,7 @@ def probes_of(
     spoken = [Probe("embed_text", {"text": text}, {}, source) for text in texts]
     if not isinstance(model.net, Embeds):
         spoken = []
-    turns = [p for pair in zip(asked, spoken) for p in pair]
+    turns = [p for pair in zip(asked, spoken, strict=False) for p in pair]
     rest = asked[len(spoken) :] + spoken[len(asked) :]
     return [p._replace(values=answer(model, p)) for p in turns + rest]
 
