@@ -73,8 +73,8 @@ def declared(spec: dict[str, Any]) -> Declaration:
     if module not in modules:
         raise ValueError(f"model function {spec.get('function')!r}: no such module in {modules}")
     function = getattr(importlib.import_module(f"sensorium.models.{module}"), name, None)
-    own = inspect.isfunction(function) and function.__module__ == f"sensorium.models.{module}"
-    if not own or name.startswith("_"):
+    own = f"sensorium.models.{module}"
+    if not inspect.isfunction(function) or function.__module__ != own or name.startswith("_"):
         raise ValueError(f"sensorium.models.{module} has no model function {name!r}")
     signature, args = inspect.signature(function), spec.get("args", {})
     missing, unknown = set(signature.parameters) - set(args), set(args) - set(signature.parameters)
