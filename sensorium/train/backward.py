@@ -118,7 +118,7 @@ def _joined(parts: list[Any]) -> tuple[list[list[Tensor | None]], Any]:
             leaves[-1][place] = field.detach().requires_grad_(True)
             fields.append(leaves[-1][place])
         else:
-            fields.append(torch.cat([row[place] for row in leaves]))
+            fields.append(torch.cat([x for row in leaves if (x := row[place]) is not None]))
     return leaves, type(parts[0])(*fields)
 
 
