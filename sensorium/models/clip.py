@@ -80,8 +80,8 @@ def clip_vit(
         ),
         pool=First(norm=layer_norm(width, eps), proj=nn.Linear(width, embed, bias=False)),
     )
-    for p in (tower.embed.cls, tower.embed.pos, tower.pool.proj.weight):
-        nn.init.normal_(p, std=width**-0.5)
+    for name in ("embed.cls", "embed.pos", "pool.proj.weight"):
+        nn.init.normal_(tower.get_parameter(name), std=width**-0.5)
     return Dual(tower, text_tower(text, embed, act, eps), LOG_SCALE)
 
 
@@ -94,8 +94,8 @@ def clip_resnet(
         trunk=ModifiedResNet(image.blocks, image.width),
         pool=AttentionPool(image.pixels // 32, width, image.heads, embed),
     )
-    for linear in (tower.pool.q, tower.pool.k, tower.pool.v, tower.pool.out):
-        nn.init.normal_(linear.weight, std=width**-0.5)
+    for linear in ("q", "k", "v", "out"):
+        nn.init.normal_(tower.get_parameter(f"pool.{linear}.weight"), std=width**-0.5)
     for module in tower.trunk.modules():
         if isinstance(module, Bottleneck):
             nn.init.zeros_(module.bn3.weight)
@@ -122,11 +122,11 @@ def text_tower(size: TextSize, embed: int, act: str, eps: float) -> Encoder:
         pool=Last(norm=layer_norm(d, eps), proj=nn.Linear(d, embed, bias=False)),
     )
     for block in tower.stack.blocks:
-        nn.init.normal_(block.attn.f.qkv.weight, std=d**-0.5)
-        nn.init.normal_(block.attn.f.out.weight, std=d**-0.5 * (2 * depth) ** -0.5)
-        nn.init.normal_(block.mlp.f.up.weight, std=(2 * d) ** -0.5)
-        nn.init.normal_(block.mlp.f.down.weight, std=d**-0.5 * (2 * depth) ** -0.5)
-    nn.init.normal_(tower.pool.proj.weight, std=d**-0.5)
+        nn.init.normal_(block.get_parameter("attn.f.qkv.weight"), std=d**-0.5)
+        nn.init.normal_(block.get_parameter("attn.f.out.weight"), std=d**-0.5 * (2 * depth) ** -0.5)
+        nn.init.normal_(block.get_parameter("mlp.f.up.weight"), std=(2 * d) ** -0.5)
+        nn.init.normal_(block.get_parameter("mlp.f.down.weight"), std=d**-0.5 * (2 * depth) ** -0.5)
+    nn.init.normal_(tower.get_parameter("pool.proj.weight"), std=d**-0.5)
     return tower
 
 
