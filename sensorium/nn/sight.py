@@ -68,8 +68,8 @@ def attend(
     """Softmax attention, heads joined again; `w` is the width of a head (d = h * w)."""
     if isinstance(see, PerText):
         rows, back = see.at.rows, see.at.back
-        spread = [z[0][rows].transpose(1, 2) for z in (q, k, v)]  # b h n w
-        out = soft(*spread, see.mask, causal=see.mask is None)
+        q, k, v = (z[0][rows].transpose(1, 2) for z in (q, k, v))  # b h n w
+        out = soft(q, k, v, see.mask, causal=see.mask is None)
         return out.transpose(1, 2).flatten(2).flatten(0, 1)[back][None]
     q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
     out = soft(q, k, v, None if see is None else see.mask, causal=False)
