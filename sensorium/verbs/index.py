@@ -37,7 +37,7 @@ from sensorium.verbs.store import (
 )
 from sensorium.weights.writing import raw
 
-APPROXIMATE_FROM = 300_000  # contents; below, exact search is quick enough (benchmarks/index.py)
+APPROXIMATE_FROM = 200_000  # contents; below, exact search is quick enough (benchmarks/index.py)
 PART = 512  # contents after which what was embedded is safe on disk
 PARTS = 8  # more than these are merged into one
 WORDS = 128  # texts that the recall is measured with
@@ -107,7 +107,7 @@ def index(
         run.look(found, progress)
         store = run.finish()
         store = merged(store)
-        live = int(store.live().sum())
+        live = int(store.live.sum())
         if approximate_from is None or live < approximate_from:
             store = renewed(store, store.manifest | {"near": None})
         elif stale(store):
@@ -174,7 +174,7 @@ def recall(at: str | os.PathLike[str], k: int = K, model: Model | None = None) -
     texts = None if model is None else words(model)
     if store.manifest["near"] is None:
         return Recall(k, 1.0, None if texts is None else 1.0)
-    live = store.live()
+    live = store.live
     return recall_of(store, opened(store), asked(store, texts, live, k), live, k)
 
 
@@ -246,7 +246,7 @@ def refuse_other(at: Path, manifest: Manifest, model: str) -> None:
 
 def merged(store: Store) -> Store:
     """Many parts, or many vectors that no file has, rewritten as one part in order of the files."""
-    live = int(store.live().sum())
+    live = int(store.live.sum())
     if len(store.vectors) <= PARTS and store.rows - live <= store.rows // 4:
         return store
     rows = np.array(list(dict.fromkeys(f.row for f in store.files.values())), np.int64)

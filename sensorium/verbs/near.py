@@ -40,8 +40,8 @@ def nearest(store: Store, query: Float[np.ndarray, " e"], k: int) -> Int[np.ndar
     Rows that equal the last of them come too, so that the order of names can decide between them.
     """
     if store.manifest["near"] is None:
-        return exact(store, query, store.live(), k)
-    return guessed(store, opened(store), query, store.live(), k)
+        return exact(store, query, store.live, k)
+    return guessed(store, opened(store), query, store.live, k)
 
 
 def exact(
@@ -138,7 +138,7 @@ def build(store: Store, texts: np.ndarray | None) -> Manifest:
     name = f"near-{store.manifest['next']:06d}.faiss"
     entry = {"name": name, "rows": rows, "bytes": 0, "sha256": ""}
     manifest = store.manifest | {"near": entry, "next": store.manifest["next"] + 1}
-    live = store.live()
+    live = store.live
     questions, covering = asked(store, texts, live, K), store._replace(manifest=manifest)
     recall = Recall(K, 0.0, None)
     for probes in [2**i for i in range(lists.bit_length()) if 2**i < lists] + [lists]:

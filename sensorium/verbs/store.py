@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Float, UInt8
 
 from sensorium.data.errors import DataError
 from sensorium.weights.atomic import write_file
@@ -60,17 +60,12 @@ class Store(NamedTuple):
     vectors: list[np.ndarray]  # parts of (n e), row after row
     contents: list[np.ndarray]  # parts of (n 32)
     files: dict[str, File]
+    live: np.ndarray  # (n) which rows a file still has
 
     @property
     def rows(self) -> int:
         """How many vectors there are, those of pictures since removed among them."""
         return sum(map(len, self.vectors))
-
-    def live(self) -> Bool[np.ndarray, " n"]:
-        """Which rows a file still has."""
-        out = np.zeros(self.rows, bool)
-        out[[f.row for f in self.files.values()]] = True
-        return out
 
     def take(self, rows: np.ndarray) -> Float[np.ndarray, "n e"]:
         """Copies of some rows, in the order given."""
@@ -110,7 +105,9 @@ def read_parts(at: Path, manifest: Manifest) -> Store:
     parts = [read_vectors(at, entry, manifest["width"]) for entry in manifest["vectors"]]
     rows = sum(len(vectors) for vectors, _ in parts)
     files = read_files(at, manifest["files"], rows) if manifest["files"] else {}
-    return Store(at, manifest, [v for v, _ in parts], [c for _, c in parts], files)
+    live = np.zeros(rows, bool)
+    live[[f.row for f in files.values()]] = True
+    return Store(at, manifest, [v for v, _ in parts], [c for _, c in parts], files, live)
 
 
 def read_manifest(at: Path) -> Manifest:

@@ -123,7 +123,7 @@ def test_many_small_runs_are_merged(model: Model, pictures: Path, tmp_path: Path
     shutil.rmtree(pictures / "odd")
     index(model, pictures, tmp_path / "index")
     store = open_store(tmp_path / "index")
-    assert store.live().all()  # the vectors of what is gone are gone too
+    assert store.live.all()  # the vectors of what is gone are gone too
     names = sorted(p.name for p in (tmp_path / "index").iterdir())
     entries = [*store.manifest["vectors"], store.manifest["files"]]
     assert names == sorted([".lock", "index.json", *(e["name"] for e in entries)])
