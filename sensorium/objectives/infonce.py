@@ -259,15 +259,11 @@ class _Gathered(torch.autograd.Function):
             scale = log_scale.to(working(query)).exp().reshape(())
             rows = tiles.Side(row_stats, plan.rows[0], plan.rows[1])
             columns = tiles.Side(column_stats, plan.columns[0], plan.columns[1])
-            upstream = (down.expand(len(query)), owners(across, plan.sizes, plan.ranks))
-            into = (
-                query.new_zeros(query.shape, dtype=scale.dtype)
-                if need_query or need_scale
-                else None,
-                every.new_zeros(every.shape, dtype=scale.dtype) if need_keys else None,
-            )
-            tiles.pull(query, every, scale, plan.positive, rows, columns, plan.how, upstream, into)
-            dx, dy = into
+            dx = torch.zeros_like(query, dtype=scale.dtype) if need_query or need_scale else None
+            dy = torch.zeros_like(every, dtype=scale.dtype) if need_keys else None
+            weights = owners(across, plan.sizes, plan.ranks)
+            flow = tiles.Flow(down.expand(len(query)), weights, dx, dy)
+            tiles.pull(query, every, scale, plan.positive, rows, columns, plan.how, flow)
             d_scale = scale_gradient(query, dx, log_scale, scale) if dx is not None else None
             d_keys = (
                 send_home(dy, plan.sizes, plan.ranks).to(keys.dtype) if dy is not None else None

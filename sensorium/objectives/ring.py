@@ -99,8 +99,7 @@ class _Ring(torch.autograd.Function):
                     rows,
                     tiles.Side(stats, *_columns(plan, place)),
                     plan.how,
-                    (down.expand(len(image)), weights[place]),
-                    (dx, dy),
+                    tiles.Flow(down.expand(len(image)), weights[place], dx, dy),
                 )
                 if arrival is not None and coming is not None:
                     _wait(arrival)

@@ -45,6 +45,15 @@ class Marking(NamedTuple):
     tile: int
 
 
+class Flow(NamedTuple):
+    """Gradients through a block: what weighs each row's and column's loss, and where they add up."""
+
+    rows: Float[Tensor, " b"]
+    columns: Float[Tensor, " k"]
+    dx: Float[Tensor, "b e"] | None  # still to be multiplied by scale
+    dy: Float[Tensor, "k e"] | None
+
+
 def side(weights: Float[Tensor, "2 k"], group: Int[Tensor, " k"] | None) -> Side:
     """A side of which nothing has been read yet."""
     stats = weights.new_zeros((3, weights.shape[1]))
@@ -112,16 +121,14 @@ def pull(
     rows: Side,
     columns: Side,
     how: Marking,
-    upstream: tuple[Tensor, Tensor],
-    into: tuple[Tensor | None, Tensor | None],
+    flow: Flow,
 ) -> None:
-    """Adds a block's gradient to `into`: that of x, still to be multiplied by scale, and that of y.
+    """Adds a block's gradient to the `dx` and `dy` of `flow`, where they are wanted.
 
-    `upstream` weighs every row's loss and every column's. Both sides' statistics must be complete:
-    with p, q the softmax over the row and the column, dL/dS = u_i (p - T) + v_j (q - T').
+    Both sides' statistics must be complete: with p, q the softmax over the row and the column, and
+    u, v what weighs their losses, dL/dS = u_i (p - T) + v_j (q - T').
     """
-    u, v = upstream
-    dx, dy = into
+    u, v, dx, dy = flow
     for r, c, logits, at, hit, same, scaled in _tiles(x, y, scale, positive, rows, columns, how):
         down = u[r]
         grad = (logits - rows.stats[0, r, None]).exp_().mul_((down / rows.stats[1, r])[:, None])
