@@ -272,10 +272,12 @@ def _whole(number: Any) -> bool:
 
 
 def width(dtype: str) -> int:
+    """Bytes of one number."""
     return int(DTYPES[dtype][2][-1])
 
 
 def elements(array: Array) -> int:
+    """How many numbers an array has."""
     total = 1
     for length in array.shape:
         total *= length

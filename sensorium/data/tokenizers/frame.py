@@ -6,18 +6,21 @@ from sensorium.data.errors import DataError
 
 
 def check_text(text: str, where: str) -> str:
+    """The text, if it is one."""
     if not isinstance(text, str):
         raise DataError(f"{where} is of type {type(text).__name__}; a tokenizer takes str")
     return text
 
 
 def check_texts(texts: Sequence[str]) -> Sequence[str]:
+    """The texts, if they are not one text in place of a list."""
     if isinstance(texts, str):
         raise DataError("encode_batch got a single str: put it in a list, or call encode")
     return texts
 
 
 def check_length(length: int) -> int:
+    """The longest length allowed, if it has room for the frame."""
     if isinstance(length, bool) or not isinstance(length, int) or length < 2:
         raise DataError(f"length is {length!r}; a text needs room for its start and end: 2 or more")
     return length
