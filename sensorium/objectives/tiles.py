@@ -46,7 +46,7 @@ class Marking(NamedTuple):
 
 
 class Flow(NamedTuple):
-    """Gradients through a block: what weighs each row's and column's loss, and where they add up."""
+    """Gradients through a block: what weighs each row's and column's loss, and where they go."""
 
     rows: Float[Tensor, " b"]
     columns: Float[Tensor, " k"]
