@@ -30,7 +30,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    """All commands and their options, those of recipes excepted: they are the recipe's arguments."""
+    """All commands and their options; those of recipes are their arguments, see recipes.flags."""
     top = argparse.ArgumentParser(
         prog="sensorium", description="Multimodal foundation models, trained and checked."
     )
