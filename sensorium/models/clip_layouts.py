@@ -21,10 +21,14 @@ from sensorium.models.published import (
     config_of,
     grid,
     layers,
+    matches,
     must,
+    normaliser,
+    number,
     only,
     part,
     shape,
+    whole,
 )
 from sensorium.weights.errors import WeightsError
 from sensorium.weights.rules import KeyMap
@@ -116,6 +120,7 @@ def _open(prefixed: str):
     def understand(shapes: Shapes, said: Said) -> Understood:
         config = said.beside.get("open_clip_config.json")
         act, heads, spec, notes = said.act, said.heads, None, ()
+        model: Mapping[str, Any] = {}
         if config is not None:
             model = part(config, "model_cfg", "open_clip_config.json")
             where = "open_clip_config.json"
@@ -125,6 +130,11 @@ def _open(prefixed: str):
         if act is None:
             raise WeightsError(ACT_UNKNOWN.format(file="its open_clip_config.json"))
         image, text, embed = openai_sizes(shapes, prefixed, heads)
+        if model:
+            told = {"image_size": image.pixels, "width": image.width}
+            matches(model["vision_cfg"], told, "open_clip_config.json: vision_cfg")
+            told = {"context_length": text.length, "vocab_size": text.vocab, "width": text.width}
+            matches(model["text_cfg"], told, "open_clip_config.json: text_cfg")
         if isinstance(image, ViTSize) and heads is None and image.width > WIDEST:
             raise WeightsError(
                 f"an image tower {image.width} wide has heads of 80 or more: say heads=, or put its"
@@ -154,20 +164,21 @@ def _open_config(model: Mapping[str, Any]) -> int | None:
     only(vision, plain | image, "vision_cfg")
     language = {"context_length": ..., "vocab_size": ..., "heads": ..., "pool_type": "argmax"}
     only(text, plain | language, "text_cfg")
-    if text.get("heads", 8) * HEAD != text.get("width", 512):
-        raise WeightsError(f"text_cfg asks for {text.get('heads')} heads, not {HEAD} wide ones")
+    heads, width = whole(text, "heads", 8, "text_cfg"), whole(text, "width", 512, "text_cfg")
+    if heads * HEAD != width:
+        raise WeightsError(f"text_cfg asks for {heads} heads of {width}, not {HEAD} wide ones")
     if isinstance(vision.get("layers"), list):
         only(vision, plain | image | {"head_width": HEAD}, "vision_cfg")
         return None
-    return vision.get("width", 768) // vision.get("head_width", HEAD)
+    head = whole(vision, "head_width", HEAD, "vision_cfg")
+    return by_width(whole(vision, "width", 768, "vision_cfg"), head, "vision_cfg: an image tower")
 
 
 def _open_transform(pixels: int, said: Mapping[str, Any]) -> Spec:
     known = {"mean": ..., "std": ..., "size": ..., "mode": "RGB", "fill_color": ...}
     known |= {"resize_mode": "shortest", "interpolation": "bicubic"}
     only(said, known, "preprocess_cfg")
-    given = {key: list(said[key]) for key in ("mean", "std") if key in said}
-    return openai_clip(pixels) | given
+    return openai_clip(pixels) | normaliser(said, "mean", "std", "preprocess_cfg")
 
 
 def _hf(shapes: Shapes, said: Said) -> Understood:
@@ -196,6 +207,11 @@ def _hf(shapes: Shapes, said: Said) -> Understood:
         )
     heads = heads or by_width(conv[0], HEAD, "the image tower")
     image = ViTSize(conv[3] * grid(rows, key), conv[3], conv[0], depth, heads)
+    if config is not None:
+        told = {"image_size": image.pixels, "patch_size": image.patch, "hidden_size": image.width}
+        matches(config["vision_config"], told, "config.json: vision_config")
+        told = {"vocab_size": text.vocab, "hidden_size": text.width}
+        matches(config["text_config"], told, "config.json: text_config")
     tokenizer, more = words(text)
     spec, told = clip_processor(image.pixels, said.beside.get("preprocessor_config.json"))
     declaration = _declared(image, text, embed, act, eps if eps is not None else EPS)
@@ -207,14 +223,17 @@ def _hf_config(
 ) -> tuple[str, float, int, tuple[str, ...]]:
     towers = [part(config, key, "config.json") for key in ("text_config", "vision_config")]
     acts = {str(one.get("hidden_act", "quick_gelu")) for one in towers}
-    norms = {float(one.get("layer_norm_eps", EPS)) for one in towers}
+    norms = {number(one, "layer_norm_eps", EPS, "config.json") for one in towers}
     if len(acts) > 1 or len(norms) > 1 or not acts <= set(CLIP_ACTS):
         raise WeightsError(
             f"config.json: hidden_act {sorted(acts)} and layer_norm_eps {sorted(norms)}; both"
             f" towers must have one of {sorted(CLIP_ACTS)} and one eps"
         )
-    heads = [int(one.get("num_attention_heads", d)) for one, d in zip(towers, (8, 12), strict=True)]
-    if heads[0] != text.heads or heads[1] < 1 or width % heads[1]:
+    heads = [
+        whole(one, "num_attention_heads", default, "config.json")
+        for one, default in zip(towers, (8, 12), strict=True)
+    ]
+    if heads[0] != text.heads or width % heads[1]:
         raise WeightsError(f"config.json asks for {heads} heads, which the towers cannot have")
     unsaid = any("hidden_act" not in one for one in towers)
     notes = ("config.json leaves out hidden_act: quick_gelu, its default",) if unsaid else ()

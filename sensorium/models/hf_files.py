@@ -10,7 +10,7 @@ from sensorium.data.tokenizers.bpe import BYTES, PLACE
 from sensorium.data.tokenizers.clip_bpe import KIND, TABLE, VOCAB
 from sensorium.media.specs import Spec, openai_clip
 from sensorium.models.declaration import Declaration
-from sensorium.models.published import only
+from sensorium.models.published import normaliser, number, only
 from sensorium.weights.errors import WeightsError
 
 CLIP_ACTS = {"quick_gelu": "quick_gelu", "gelu": "gelu", "gelu_pytorch_tanh": "gelu_tanh"}
@@ -27,23 +27,25 @@ def clip_processor(pixels: int, settings: Mapping[str, Any] | None) -> tuple[Spe
     Raises:
         WeightsError: the file asks for another resize, crop or scale.
     """
-    spec = openai_clip(pixels)
+    spec, where = openai_clip(pixels), "preprocessor_config.json"
     if settings is None:
         return spec, ("no preprocessor_config.json beside the file: OpenAI's transform",)
     side = {"height": pixels, "width": pixels}
     size = settings.get("size", pixels)
     crop = settings.get("crop_size", pixels)
     if size not in (pixels, {"shortest_edge": pixels}) or crop not in (pixels, side):
-        raise WeightsError(
-            f"preprocessor_config.json resizes to {size} and crops {crop}; the model reads {pixels}"
-        )
+        raise WeightsError(f"{where} resizes to {size} and crops {crop}; the model reads {pixels}")
     flags = ("do_resize", "do_center_crop", "do_rescale", "do_normalize", "do_convert_rgb")
     fixed = {key: settings[key] for key in (*flags, "resample") if key in settings}
-    only(fixed, dict.fromkeys(flags, True) | {"resample": BICUBIC}, "preprocessor_config.json")
-    if abs(float(settings.get("rescale_factor", 1 / 255)) * 255 - 1) > 1e-6:
-        raise WeightsError("preprocessor_config.json scales pixels by another factor than 1/255")
-    names = (("mean", "image_mean"), ("std", "image_std"))
-    return spec | {ours: list(settings[key]) for ours, key in names if key in settings}, ()
+    only(fixed, dict.fromkeys(flags, True) | {"resample": BICUBIC}, where)
+    rescaled(settings, where)
+    return spec | normaliser(settings, "image_mean", "image_std", where), ()
+
+
+def rescaled(settings: Mapping[str, Any], where: str) -> None:
+    """Refuses pixels scaled by another factor than 1/255."""
+    if abs(number(settings, "rescale_factor", 1 / 255, where) * 255 - 1) > 1e-6:
+        raise WeightsError(f"{where} scales pixels by another factor than 1/255")
 
 
 def clip_config(declaration: Declaration) -> dict[str, bytes]:

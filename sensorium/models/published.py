@@ -17,7 +17,6 @@ from sensorium.weights.errors import WeightsError
 from sensorium.weights.rules import KeyMap
 
 Shapes = Mapping[str, Sequence[int]]
-MOST_LAYERS = 1000
 
 
 class Said(NamedTuple):
@@ -74,8 +73,8 @@ def shape(shapes: Shapes, key: str, axes: int) -> tuple[int, ...]:
     """
     if key not in shapes:
         raise WeightsError(f"no tensor {key}, from which the size is read: another layout?")
-    if len(shapes[key]) != axes:
-        raise WeightsError(f"{key} is {tuple(shapes[key])}, {axes} axes are expected")
+    if len(shapes[key]) != axes or min(shapes[key], default=1) < 1:
+        raise WeightsError(f"{key} is {tuple(shapes[key])}, {axes} axes, none empty, are expected")
     return tuple(shapes[key])
 
 
@@ -83,15 +82,15 @@ def layers(shapes: Shapes, pattern: str) -> int:
     """How many layers the names count; `pattern` has one `{i}`.
 
     Raises:
-        WeightsError: none, or absurdly many.
+        WeightsError: there are none, or some between them are missing.
     """
     left, right = (re.escape(part) for part in pattern.split("{i}"))
-    found = [
-        int(hit.group(1)) for key in shapes if (hit := re.fullmatch(f"{left}(\\d+){right}", key))
-    ]
-    if not found or max(found) >= MOST_LAYERS:
-        raise WeightsError(f"no layers named {pattern}: another layout?")
-    return max(found) + 1
+    hits = (re.fullmatch(f"{left}(\\d{{1,6}}){right}", key) for key in shapes)
+    found = {int(hit.group(1)) for hit in hits if hit}
+    if not found or found != set(range(len(found))):
+        numbers = sorted(set(range(max(found, default=0))) - found) or "none at all"
+        raise WeightsError(f"layers named {pattern} are missing: {numbers}"[:200])
+    return len(found)
 
 
 def grid(rows: int, key: str) -> int:
@@ -157,6 +156,63 @@ def part(settings: Mapping[str, Any], key: str, where: str) -> Mapping[str, Any]
     if not isinstance(found, Mapping):
         raise WeightsError(f"{where} has no object {key!r}")
     return found
+
+
+def whole(settings: Mapping[str, Any], key: str, default: int, where: str) -> int:
+    """A whole number above 0 in a configuration.
+
+    Raises:
+        WeightsError: it is something else.
+    """
+    found = settings.get(key, default)
+    if type(found) is not int or found < 1:
+        raise WeightsError(f"{where}: {key} is {found!r}, not a whole number above 0")
+    return found
+
+
+def number(settings: Mapping[str, Any], key: str, default: float, where: str) -> float:
+    """A finite number above 0 in a configuration.
+
+    Raises:
+        WeightsError: it is something else.
+    """
+    found = settings.get(key, default)
+    if type(found) not in (int, float) or not 0 < found < 1e9:
+        raise WeightsError(f"{where}: {key} is {found!r}, not a number above 0")
+    return float(found)
+
+
+def normaliser(settings: Mapping[str, Any], mean: str, std: str, where: str) -> dict[str, Any]:
+    """`mean` and `std` of a transform, as far as a configuration gives them under those keys.
+
+    Raises:
+        WeightsError: they are not three numbers, or a std is not above 0.
+    """
+    out = {}
+    for ours, key in (("mean", mean), ("std", std)):
+        if key in settings:
+            three = settings[key]
+            sound = isinstance(three, list) and len(three) == 3
+            if not sound or not all(type(x) in (int, float) and abs(x) < 1e9 for x in three):
+                raise WeightsError(f"{where}: {key} is {three!r}, not three numbers")
+            if ours == "std" and min(three) <= 0:
+                raise WeightsError(f"{where}: {key} is {three!r}, not above 0")
+            out[ours] = list(three)
+    return out
+
+
+def matches(settings: Mapping[str, Any], sizes: Mapping[str, Any], where: str) -> None:
+    """Refuses a configuration whose sizes are not those of the weights beside it.
+
+    Raises:
+        WeightsError: it names the first size that differs.
+    """
+    for key, size in sizes.items():
+        if key in settings and settings[key] not in (size, [size, size]):
+            raise WeightsError(
+                f"{where}: {key} is {settings[key]!r}, but the weights beside it have {size}:"
+                " it belongs to another file"
+            )
 
 
 def must(condition: bool, layout: str, why: str) -> None:

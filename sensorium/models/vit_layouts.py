@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from sensorium.media.specs import HALF, Spec, google_vit, square_vit, timm_vit
+from sensorium.media.specs import Spec, google_vit, square_vit, timm_vit
 from sensorium.models.declaration import Declaration
+from sensorium.models.hf_files import rescaled
 from sensorium.models.published import (
     Published,
     Said,
@@ -17,10 +18,14 @@ from sensorium.models.published import (
     config_of,
     grid,
     layers,
+    matches,
     must,
+    normaliser,
+    number,
     only,
     part,
     shape,
+    whole,
 )
 from sensorium.models.vit import Size, vit
 from sensorium.models.vit_rules import (
@@ -70,12 +75,12 @@ def _timm_heads(config: Mapping[str, Any] | None, said: Said) -> int | None:
     if config is None:
         return said.heads
     only({k: config[k] for k in ("global_pool",) if k in config}, {"global_pool": "token"}, TIMM)
-    args = config.get("model_args") or {}
+    args = part(config, "model_args", TIMM) if config.get("model_args") is not None else {}
     known = dict.fromkeys(("img_size", "patch_size", "embed_dim", "depth", "mlp_ratio"), ...)
     only(args, known | {"num_heads": ..., "num_classes": ..., "global_pool": "token"}, TIMM)
     if "num_heads" not in args:
         return said.heads
-    return agree(TIMM, "heads", said.heads, int(args["num_heads"]))
+    return agree(TIMM, "heads", said.heads, whole(args, "num_heads", 12, TIMM))
 
 
 def _timm_transform(pixels: int, config: Mapping[str, Any] | None) -> tuple[Spec, tuple[str, ...]]:
@@ -86,12 +91,13 @@ def _timm_transform(pixels: int, config: Mapping[str, Any] | None) -> tuple[Spec
     said = part(config, "pretrained_cfg", "config.json")
     fixed = {"crop_mode": "center", "interpolation": "bicubic"}
     only({k: said[k] for k in fixed if k in said}, fixed, "config.json: pretrained_cfg")
-    if said.get("input_size", [3, pixels, pixels])[1:] != [pixels, pixels]:
-        raise WeightsError(
-            f"config.json: input_size {said['input_size']}, the model reads {pixels}"
-        )
-    spec = timm_vit(pixels, float(said.get("crop_pct", crop)))
-    return spec | {k: list(said.get(k, HALF)) for k in ("mean", "std")}, ()
+    side = said.get("input_size", [3, pixels, pixels])
+    if side != [3, pixels, pixels]:
+        raise WeightsError(f"config.json: input_size {side}, the model reads {pixels}")
+    share = number(said, "crop_pct", crop, TIMM)
+    if not 0.1 <= share <= 1:
+        raise WeightsError(f"config.json: crop_pct {share}, not a share of the side")
+    return timm_vit(pixels, share) | normaliser(said, "mean", "std", TIMM), ()
 
 
 def _timm_files(declaration: Declaration, manifest: Mapping[str, Any]) -> dict[str, bytes]:
@@ -195,7 +201,12 @@ def _hf(names: Names, shapes: Shapes, said: Said) -> Understood:
         _heads(conv[0], heads),
         shape(shapes, f"{start}{names.block}.{names.mlp}.weight".replace("{i}", "0"), 2)[0],
     )
+    if config is not None:
+        told = {"image_size": size.pixels, "patch_size": size.patch, "hidden_size": size.width}
+        matches(config, told, "config.json")
     pooled = f"{start}pooler.dense.weight"
+    if pooled in shapes and "classifier.weight" in shapes:
+        raise WeightsError(f"{pooled} is beside a classifier, which does not read it: take it out")
     declaration = _declared(shapes, size, act, eps, "classifier.weight", pooled)
     if labels is not None and len(labels) != declaration.args["classes"]:
         labels = None
@@ -211,13 +222,13 @@ def _hf_config(
         raise WeightsError(f"config.json: hidden_act {act!r}; known are {', '.join(HF_ACTS)}")
     only({k: config[k] for k in ("qkv_bias", "pooler_act") if k in config}, _KNOWN, where)
     named = config.get("id2label")
-    labels = None
+    labels: tuple[str, ...] | None = None
     if isinstance(named, Mapping) and sorted(named) == sorted(map(str, range(len(named)))):
         labels = tuple(str(named[str(i)]) for i in range(len(named)))
     return (
         agree(where, "act", said.act, HF_ACTS[act]),
-        agree(where, "eps", said.eps, float(config.get("layer_norm_eps", HF_EPS))),
-        agree(where, "heads", said.heads, int(config.get("num_attention_heads", 12))),
+        agree(where, "eps", said.eps, number(config, "layer_norm_eps", HF_EPS, where)),
+        agree(where, "heads", said.heads, whole(config, "num_attention_heads", 12, where)),
         labels,
     )
 
@@ -235,11 +246,12 @@ def _hf_transform(pixels: int, settings: Mapping[str, Any] | None) -> tuple[Spec
     if settings.get("size", pixels) not in (pixels, {"height": pixels, "width": pixels}):
         raise WeightsError(f"{where}: size {settings['size']}, the model reads {pixels}")
     filters = {BILINEAR: "bilinear", BICUBIC: "bicubic"}
-    if settings.get("resample", BILINEAR) not in filters:
-        raise WeightsError(f"{where}: resample {settings['resample']}; known are {filters}")
-    names = (("mean", "image_mean"), ("std", "image_std"))
-    given = {ours: list(settings[key]) for ours, key in names if key in settings}
-    return spec | given | {"filter": filters[settings.get("resample", BILINEAR)]}, ()
+    resample = whole(settings, "resample", BILINEAR, where)
+    if resample not in filters:
+        raise WeightsError(f"{where}: resample {resample}; known are {filters}")
+    rescaled(settings, where)
+    given = normaliser(settings, "image_mean", "image_std", where)
+    return spec | given | {"filter": filters[resample]}, ()
 
 
 def _hf_files(declaration: Declaration, manifest: Mapping[str, Any]) -> dict[str, bytes]:

@@ -201,6 +201,5 @@ def hf_rules(names: Names, start: str, size: Size) -> Rules:
         rename(f"{t}.{names.mlp}.*", f"{BLOCK}.mlp.f.up.*"),
         rename(down, f"{BLOCK}.mlp.f.down.*"),
         rename(f"{start}layernorm.*", "tower.stack.norm.*"),
-        rename(f"{start}pooler.dense.*", f"{POOL}.*"),
-        rename("classifier.*", "head.*"),
+        rename("classifier.*", "head.*") if start else rename("pooler.dense.*", f"{POOL}.*"),
     ]

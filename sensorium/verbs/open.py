@@ -26,6 +26,7 @@ FILES = (
     "model.safetensors.index.json",
     "model.npz",
 )
+PICKLED = ("pytorch_model.bin", "open_clip_pytorch_model.bin")  # where none of FILES is there
 JSON_MAX = 4 << 20
 PREFIXES = ("params/", "opt/target/")  # what flax's training states put before every weight
 
@@ -136,6 +137,7 @@ def weights_file(source: Path) -> Path:
     if not source.is_dir():
         return source
     found = [name for name in FILES if (source / name).is_file()]
+    found = found or [name for name in PICKLED if (source / name).is_file()]
     if len(found) != 1:
         held = f"several: {', '.join(found)}" if found else f"none of {', '.join(FILES)}"
         raise WeightsError(f"{source}: a folder without {MANIFEST}, and with {held}; give the file")

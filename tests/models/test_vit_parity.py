@@ -117,6 +117,10 @@ def test_every_layout_goes_back_bit_for_bit(
     args = dict(size=SIZE, classes=classes, act=act, eps=1e-6, pre_logits=hidden)
     declaration = layout(name).understand  # the size is read from the file, not handed over
     keymap = layout(name).keymap(_declaration(args))
+    if name.startswith("hf") and classes and hidden:
+        with pytest.raises(WeightsError, match="without a rule"):
+            keymap.save(weights)  # ViTForImageClassification has no such layer
+        return
     out = keymap.save(weights)
     path = write(tmp_path / f"vit{Path(layout(name).weights).suffix}", out)
     told = Said(act=act, eps=1e-6, heads=2)
