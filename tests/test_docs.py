@@ -111,18 +111,16 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, checkpoint: Path) -> 
 @pytest.fixture
 def grown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder whose files count as modules of the library, as if they had been put there."""
-    before = set(sys.modules)
     for name in GROWN:
         (tmp_path / "sensorium" / name).mkdir(parents=True)
         package = importlib.import_module(f"sensorium.{name}")
         added = str(tmp_path / "sensorium" / name)
         monkeypatch.setattr(package, "__path__", [*package.__path__, added])
     yield tmp_path
-    for name in set(sys.modules) - before:
-        package, _, module = name.rpartition(".")
-        if package in {f"sensorium.{one}" for one in GROWN}:
-            del sys.modules[name]
-            vars(sys.modules[package]).pop(module, None)
+    for name, module in list(sys.modules.items()):
+        if str(getattr(module, "__file__", None)).startswith(str(tmp_path)):
+            package, _, last = name.rpartition(".")
+            del sys.modules[name], vars(sys.modules[package])[last]
 
 
 @pytest.mark.parametrize("page", RUN, ids=lambda page: page.name)
