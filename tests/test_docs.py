@@ -24,6 +24,7 @@ from sensorium import cli
 from sensorium.data.tokenizers import ClipBPE
 from sensorium.media import canvas, transform
 from sensorium.models.clip import TINY
+from sensorium.models.layouts import LAYOUTS
 from sensorium.recipes.find import recipe
 from sensorium.recipes.flags import parse
 from sensorium.verbs.load import load_folder
@@ -204,3 +205,9 @@ def test_the_requirements_are_exact_and_hold_the_declared_bounds() -> None:
             now, then = (np.array([*map(int, v.split("."))][:2]) for v in (pins[package], least))
             assert tuple(now) >= tuple(then), f"{package} {pins[package]} is below {least}"
     assert not {"torchvision", "torchaudio", "timm", "open-clip-torch"} & set(pins)
+
+
+def test_every_published_layout_is_listed() -> None:
+    table = (HERE / "docs/checkpoints.md").read_text()
+    for layout in LAYOUTS.values():
+        assert f"| `{layout.name}` | {layout.about} |" in table
