@@ -1,0 +1,90 @@
+"""Every system's small declarations, and for each a net without zeros, an objective and batches."""
+
+import math
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+
+from sensorium.data.ragged import lay, take
+from sensorium.models.declaration import Declaration, systems
+from sensorium.objectives.classify import Classify
+from sensorium.objectives.contrastive import Contrastive
+from sensorium.types import Classifies, Embeds, ImageLabel, ImageText
+from tests.models.drawn import state, uniform
+
+SYSTEMS = dict(systems())
+PUBLISHED = {
+    f"{system} {size}": declaration
+    for system, module in SYSTEMS.items()
+    for size, declaration in module.SIZES.items()
+}
+TINY = {
+    f"{system}.{name}": declaration
+    for system, module in SYSTEMS.items()
+    for name, declaration in vars(module).items()
+    if name.startswith("TINY") and isinstance(declaration, Declaration)
+}
+
+
+def filled(declaration: Declaration) -> nn.Module:
+    """A net of which no parameter is zero, so that every part matters."""
+    net = declaration.build()
+    net.load_state_dict(state({name: t.shape for name, t in net.state_dict().items()}))
+    return net
+
+
+class Posed(NamedTuple):
+    """What is asked of a net, and the answer's name for its count."""
+
+    objective: Any
+    batch: Any
+
+
+def posed(declaration: Declaration, net: nn.Module, rows: int = 8, longest: int = 9) -> Posed:
+    """The objective that fits what the net can do, and a batch of as many rows."""
+    side = told(declaration, "pixels")
+    image = 2 * uniform(f"image {rows}", (rows, 3, side, side))
+    if isinstance(net, Embeds):
+        vocab = min(told(declaration, "vocab"), 1000)
+        lengths = [1 + (5 * i) % longest for i in range(rows)]
+        texts = [[(7 * i + 3 * j + 1) % vocab for j in range(n)] for i, n in enumerate(lengths)]
+        return Posed(Contrastive((0.0, math.log(100))), ImageText(image, lay(texts)))
+    assert isinstance(net, Classifies), "no objective is known for such a net: add it here"
+    with torch.no_grad():
+        classes = net.eval().classify(image[:1]).shape[1]
+    return Posed(Classify(), ImageLabel(image, torch.arange(rows) % classes))
+
+
+def part(batch: Any, index: torch.Tensor) -> Any:
+    """Some rows of a batch."""
+    if isinstance(batch, ImageText):
+        return ImageText(batch.image[index], take(batch.text, index))
+    return type(batch)(*[field[index] for field in batch])
+
+
+def outputs(net: nn.Module, batch: Any) -> list[torch.Tensor]:
+    """All that the net says of a batch, row by row."""
+    if isinstance(net, Embeds):
+        return [net.embed_image(batch.image), net.embed_text(batch.text)]
+    assert isinstance(net, Classifies)
+    return [net.classify(batch.image)]
+
+
+def told(declaration: Declaration, field: str) -> int:
+    """A number that the declaration gives: an argument, or a field of one of its sizes."""
+    for name, value in declaration.args.items():
+        if name == field:
+            return value
+        if isinstance(value, tuple) and field in getattr(type(value), "_fields", ()):
+            return getattr(value, field)
+    raise KeyError(field)
+
+
+def marked(net: nn.Module, asked: Posed, answers: Any = None) -> torch.Tensor:
+    """The mean loss of a batch."""
+    objective = asked.objective
+    question = objective.pose(net, asked.batch, torch.Generator().manual_seed(0))
+    sums = objective.mark(answers or objective.encode(net, question), question)
+    counts = objective.count(question)
+    return torch.stack([value / counts[name] for name, value in sums.items()]).sum()
