@@ -2,10 +2,11 @@
 
 import json
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from sensorium.data.tokenizers import ClipBPE
-from sensorium.data.tokenizers.clip_bpe import VOCAB
+from sensorium.data.tokenizers.clip_bpe import KIND, VOCAB
 from sensorium.media.specs import Spec, openai_clip
 from sensorium.models.clip import ResNetSize, TextSize, ViTSize, clip_resnet, clip_vit
 from sensorium.models.clip_rules import HF_MAP, OPEN_MAPS, OPEN_TEXT_MAPS, OPENAI_MAPS
@@ -249,20 +250,24 @@ def _hf_config(
 
 
 def _openai_files(declaration: Declaration, manifest: Mapping[str, Any]) -> dict[str, bytes]:
+    by_tower(OPENAI_MAPS, "openai-clip")(declaration)
     args = declaration.args
     must(args["act"] == "quick_gelu", "openai-clip", f"it means quick_gelu, not {args['act']}")
-    _clip_heads(declaration, "openai-clip")
+    _clip_parts(declaration, manifest, "openai-clip")
     must(_head(declaration) == HEAD, "openai-clip", "its image tower's heads are not 64 wide")
     plain = openai_clip(args["image"].pixels)
     must(_means(manifest, plain), "openai-clip", "its mean and std are not OpenAI's")
     return {}
 
 
-def _open_files(declaration: Declaration, manifest: Mapping[str, Any]) -> dict[str, bytes]:
+def _open_files(
+    layout: str, declaration: Declaration, manifest: Mapping[str, Any]
+) -> dict[str, bytes]:
+    by_tower(OPEN_MAPS, layout)(declaration)
     args = declaration.args
     image, text = args["image"], args["text"]
-    must(args["act"] in ("quick_gelu", "gelu"), "open-clip", f"it knows no {args['act']}")
-    _clip_heads(declaration, "open-clip")
+    must(args["act"] in ("quick_gelu", "gelu"), layout, f"it knows no {args['act']}")
+    _clip_parts(declaration, manifest, layout)
     deep = image.layers if isinstance(image, ViTSize) else list(image.blocks)
     vision = {"image_size": image.pixels, "layers": deep, "width": image.width}
     vision |= {"patch_size": image.patch if isinstance(image, ViTSize) else None}
@@ -304,8 +309,10 @@ def _processor(manifest: Mapping[str, Any]) -> dict[str, bytes]:
     return {"preprocessor_config.json": json.dumps(settings, indent=1).encode()}
 
 
-def _clip_heads(declaration: Declaration, layout: str) -> None:
-    args = declaration.args
+def _clip_parts(declaration: Declaration, manifest: Mapping[str, Any], layout: str) -> None:
+    args, words = declaration.args, manifest["tokenizer"]
+    own = words is None or words["kind"] == KIND or args["text"].vocab != VOCAB
+    must(own, layout, "its tokenizer is not CLIP's, but its vocabulary is as large")
     must(args["eps"] == EPS, layout, f"it means eps {EPS}, not {args['eps']}")
     narrow = args["text"].heads * HEAD == args["text"].width
     must(narrow, layout, "its text tower's heads are not 64 wide")
@@ -334,7 +341,8 @@ def by_tower(maps: tuple[KeyMap, KeyMap], layout: str):
             if built(declaration, function):
                 return one
         raise WeightsError(
-            f"layout {layout} holds CLIP models, not {declaration.function.__name__}"
+            f"layout {layout} cannot hold this model: it holds CLIP models,"
+            f" not {declaration.function.__name__}"
         )
 
     return choose
@@ -355,7 +363,7 @@ LAYOUTS = (
         OPEN_MAPS,
         _open(""),
         by_tower(OPEN_MAPS, "open-clip"),
-        _open_files,
+        partial(_open_files, "open-clip"),
         "open_clip_model.safetensors",
     ),
     Published(
@@ -364,7 +372,7 @@ LAYOUTS = (
         OPEN_TEXT_MAPS,
         _open("text."),
         by_tower(OPEN_TEXT_MAPS, "open-clip-text"),
-        _open_files,
+        partial(_open_files, "open-clip-text"),
         "open_clip_model.safetensors",
     ),
     Published(

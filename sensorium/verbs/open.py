@@ -67,7 +67,9 @@ def load(
             text lists the choices.
         OSError: it cannot be opened.
     """
-    if (Path(source) / MANIFEST).is_file() or (Path(source).is_dir() and layout is None):
+    at = Path(source)
+    foreign = any((at / name).is_file() for name in (*FILES, *PICKLED))
+    if (at / MANIFEST).is_file() or (at.is_dir() and layout is None and not foreign):
         if (layout, act, eps, heads) != (None, None, None, None):
             raise WeightsError(f"{source} is a checkpoint folder, which says itself what it is")
         return load_folder(source, precision, device)

@@ -110,6 +110,23 @@ def test_the_wrong_activation_is_far_from_the_original(
     assert drift(golden["text"], states(net, golden)["text"]) > 1e-3
 
 
+def test_open_clips_own_classes_give_the_same_with_the_other_gelu(
+    tower: str, theirs: dict[str, Tensor], tmp_path: Path
+) -> None:
+    """golden/open-clip-*.safetensors are from github.com/mlfoundations/open_clip's model.py."""
+    save_file(theirs, tmp_path / "clip.safetensors")
+    net = sensorium.load(tmp_path / "clip.safetensors", "open-clip", act="gelu").net
+    path = GOLDEN / f"open-{tower}.safetensors"
+    found = states(net, load_file(GOLDEN / f"{tower}.safetensors"))
+    drifts = {name: drift(want, found[name]) for name, want in load_file(path).items()}
+    print("open", tower, {name: f"{value:.1e}" for name, value in drifts.items()})
+    assert max(drifts.values()) <= LIMIT, drifts
+    with safe_open(path, "pt") as file:
+        named = json.loads(file.metadata()["custom text names"])
+    ours = layout("open-clip-text").keymap(clip_declaration(tower)).save(net.state_dict())
+    assert {key: list(t.shape) for key, t in ours.items()} == named
+
+
 @pytest.mark.parametrize("name", CLIP_LAYOUTS)
 def test_every_layout_gives_the_same_model_and_goes_back_bit_for_bit(
     name: str, tower: str, net: nn.Module, tmp_path: Path
@@ -160,6 +177,19 @@ def test_half_precision_is_read_as_float32(theirs: dict[str, Tensor], tmp_path: 
     found = published(tmp_path / "clip.safetensors", "openai-clip", Said())
     assert {t.dtype for t in found.tensors.values() if t.is_floating_point()} == {torch.float32}
     assert any("float16" in note for note in found.report["notes"])
+
+
+def test_position_ids_of_older_hugging_face_files_are_left_out(
+    net: nn.Module, tower: str, tmp_path: Path
+) -> None:
+    if tower == "clip-resnet":
+        pytest.skip("Hugging Face's layout holds ViT models only")
+    out = layout("hf-clip").keymap(clip_declaration(tower)).save(net.state_dict())
+    ids = {"text_model.embeddings.position_ids": torch.arange(20)[None]}
+    ids |= {"vision_model.embeddings.position_ids": torch.arange(17)[None]}
+    save_file(out | ids, tmp_path / "model.safetensors")
+    found = published(tmp_path / "model.safetensors", "hf-clip", Said(act="quick_gelu"))
+    assert found.report["dropped"] == sorted(ids)
 
 
 @pytest.mark.parametrize("harm", ["missing", "extra", "shape", "nan"])

@@ -10,6 +10,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 import sensorium
+from sensorium.media import openai_clip
+from sensorium.models.classifier import classifier
 from sensorium.models.clip import TINY, TINY_RESNET
 from sensorium.models.declaration import Declaration
 from sensorium.models.layouts import LAYOUTS, layout
@@ -22,6 +24,7 @@ from sensorium.verbs.exchange import (
     pictures,
     save_model,
 )
+from sensorium.verbs.load import assemble
 from sensorium.weights.errors import WeightsError
 from sensorium.weights.readers import read
 from tests.models.drawn import state
@@ -102,6 +105,13 @@ def test_what_a_layout_cannot_hold_is_refused_and_nothing_written(tmp_path: Path
         export_model(tmp_path / "gelu", "openai-clip", tmp_path / "theirs")
     with pytest.raises(WeightsError, match="timm-vit cannot hold"):
         export_model(tmp_path / "gelu", "timm-vit", tmp_path / "theirs")
+    tower = Declaration(classifier, {"of": TINY.spec(), "embed": 16, "classes": 3})
+    tokenizer, spec = None, openai_clip(64)
+    manifest = {"model": tower.spec(), "transform": spec, "tokenizer": tokenizer}
+    save_model(assemble(weights(tower), manifest, None), tmp_path / "tower")
+    for name in LAYOUTS:
+        with pytest.raises(WeightsError, match=f"{name} cannot hold"):
+            export_model(tmp_path / "tower", name, tmp_path / "theirs")
     assert not (tmp_path / "theirs").exists()
     with pytest.raises(WeightsError, match="give a new folder"):
         export_model(tmp_path / "gelu", "open-clip", tmp_path / "ours")
@@ -167,6 +177,8 @@ def test_a_folder_of_published_files_is_opened_by_its_configuration(tmp_path: Pa
     (tmp_path / "hf" / "config.json").write_text(json.dumps(config))
     with pytest.raises(WeightsError, match="both towers"):
         sensorium.load(tmp_path / "hf", "hf-clip")
+    with pytest.raises(WeightsError, match=r"must be said.*\n  hf-clip"):
+        sensorium.load(tmp_path / "hf")
 
 
 @pytest.mark.parametrize(
