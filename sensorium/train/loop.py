@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -16,10 +17,10 @@ from torch import nn
 from torch.utils._pytree import tree_map
 
 from sensorium.data.loader import Loaded, load, micro_batches
-from sensorium.nn.block import Block
 from sensorium.train import checkpoint
 from sensorium.train.average import Average
 from sensorium.train.backward import Scale, backward
+from sensorium.train.compiled import compile_blocks
 from sensorium.train.guard import Guard, TrainingStopped
 from sensorium.train.log import Metrics, Progress
 from sensorium.train.parallel import Place, joined, spread, summed
@@ -29,7 +30,7 @@ from sensorium.train.schedule import warmup_cosine
 from sensorium.train.step import Step
 
 
-class Interrupted(Exception):
+class Interrupted(KeyboardInterrupt):
     """The run was asked to stop (SIGINT or SIGTERM); its state is saved at `at`."""
 
     def __init__(self, at: Path, step: int):
@@ -66,9 +67,9 @@ def _train(run: Run, folder: Path, place: Place, stop: threading.Event) -> Path:
         checkpoint.same_table(step, rules, progress["table"], start)
     progress["table"] = rules
     if run.compile:
-        for module in step.modules():
-            if isinstance(module, Block):
-                module.compile(dynamic=True)
+        notice = compile_blocks(step)
+        if notice is not None and place.first:
+            sys.stderr.write(f"{notice}\n")
     began = progress["step"]
     feeds = {name: feed(run, name, progress["drawn"][name], place) for name in run.asks}
     guard, line = Guard(run.batch, run.warmup), Progress(run.steps, began)
