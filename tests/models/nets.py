@@ -45,6 +45,7 @@ def posed(declaration: Declaration, net: nn.Module, rows: int = 8, longest: int 
     """The objective that fits what the net can do, and a batch of as many rows."""
     side = told(declaration, "pixels")
     image = 2 * uniform(f"image {rows}", (rows, 3, side, side))
+    image = image.to(next(net.parameters()).dtype)
     if isinstance(net, Embeds):
         vocab = min(told(declaration, "vocab"), 1000)
         lengths = [1 + (5 * i) % longest for i in range(rows)]

@@ -18,12 +18,12 @@ from sensorium.train.step import Step
 from tests.models.nets import TINY, filled, part, posed
 
 ROWS = 8
-RULES = ((r".*", AdamW(1e-2, eps=1e-3)),)  # see tests/train/tiny.py for the large eps
+RULES = ((r".*", AdamW(1e-2, eps=1e-3)),)  # see tests/train/tiny.py
 
 
 def step(name: str, how: str, place: Place) -> dict[str, torch.Tensor]:
     """Gradients and state after one step on a batch that all ranks share."""
-    net = filled(TINY[name])
+    net = filled(TINY[name]).double()  # so that nothing but a mistake can make a difference
     asked = posed(TINY[name], net, ROWS)
     made = Step(net, {"ask": asked.objective}).train()
     root = spread(made, place, how)
