@@ -254,17 +254,19 @@ def _hf_transform(pixels: int, settings: Mapping[str, Any] | None) -> tuple[Spec
     return spec | given | {"filter": filters[resample]}, ()
 
 
-def _hf_files(declaration: Declaration, manifest: Mapping[str, Any]) -> dict[str, bytes]:
-    must(built(declaration, vit), "hf-vit", "it holds ViT classifiers only")
+def _hf_files(
+    layout: str, declaration: Declaration, manifest: Mapping[str, Any]
+) -> dict[str, bytes]:
+    must(built(declaration, vit), layout, "it holds ViT classifiers only")
     args, spec = declaration.args, manifest["transform"]
     size = args["size"]
     acts = {ours: theirs for theirs, ours in reversed(HF_ACTS.items())}
-    must(args["act"] in acts, "hf-vit", f"it knows no {args['act']}")
+    must(args["act"] in acts, layout, f"it knows no {args['act']}")
     square = spec["name"].split("-", 1)[-1] == "square/1" and not spec["name"].startswith("plain")
-    must(square, "hf-vit", f"its transform {spec['name']} is not ViTImageProcessor's")
+    must(square, layout, f"its transform {spec['name']} is not ViTImageProcessor's")
     must(
         not (args["pre_logits"] and args["classes"]),
-        "hf-vit",
+        layout,
         "ViTForImageClassification has no pooler, ViTModel no head",
     )
     config: dict[str, Any] = {
@@ -356,7 +358,9 @@ def _hf_layout(name: str, about: str, old: bool) -> Published:
         return KeyMap(hf_rules(hf_names(old), start, declaration.args["size"]))
 
     maps = tuple(KeyMap(hf_rules(hf_names(old), start, PLAIN)) for start in ("vit.", ""))
-    return Published(name, about, maps, partial(_hf, hf_names(old)), keymap, _hf_files)
+    return Published(
+        name, about, maps, partial(_hf, hf_names(old)), keymap, partial(_hf_files, name)
+    )
 
 
 def _timm_map(declaration: Declaration) -> KeyMap:
