@@ -182,7 +182,10 @@ def index(options: argparse.Namespace, words: list[str]) -> None:
     from sensorium.verbs.open import load
 
     found = index(load(options.model), options.folder, options.out, Bar("embedding"))
-    show(found, options.json)
+    unreadable = [f"{u.path}: {u.reason}" for u in found.unreadable]
+    recall = found.recall and found.recall._asdict()
+    rest = {"index": str(found.at), "unreadable": unreadable, "recall": recall or "exact"}
+    show({k: v for k, v in found._asdict().items() if k != "at"} | rest, options.json)
 
 
 def search(options: argparse.Namespace, words: list[str]) -> None:
@@ -191,9 +194,16 @@ def search(options: argparse.Namespace, words: list[str]) -> None:
     from sensorium.verbs.sheet import sheet
 
     model = load(options.model or made_with(options.index))
-    hits = search(model, options.index, options.query, options.k)
-    at = sheet(hits, options.query, options.sheet or options.index.with_suffix(".png"))
-    show({"hits": [hit._asdict() for hit in hits], "sheet": str(at)}, options.json)
+    query = Path(options.query) if Path(options.query).is_file() else options.query
+    hits = search(model, options.index, query, options.k)
+    at = options.sheet or options.index.parent / f"{options.index.name}-search.png"
+    sheet(at, query, hits)
+    found = [
+        {"rank": h.rank, "score": round(float(h.score), 4), "path": str(h.path)}
+        | ({"missing": True} if h.missing else {})
+        for h in hits
+    ]
+    show({"hits": found, "sheet": str(at)}, options.json)
 
 
 def import_(options: argparse.Namespace, words: list[str]) -> None:

@@ -77,3 +77,16 @@ class TextEmbed(nn.Module):
             raise ValueError(f"a text of {longest} tokens is longer than the tower's {self.length}")
         x = self.word(text.ids) + self.pos[text.pos]
         return Tokens(x[None], Ragged(text.rows, text.back, text.lengths, self.causal))
+
+
+class Words(nn.Module):
+    """A vector for each word, without positions: what order a text has is not seen."""
+
+    def __init__(self, vocab: int, width: int):
+        super().__init__()
+        self.word = nn.Embedding(vocab, width)
+        nn.init.normal_(self.word.weight, std=0.02)
+
+    def forward(self, text: Ids) -> Tokens:
+        at = Ragged(text.rows, text.back, text.lengths, causal=False)
+        return Tokens(self.word(text.ids)[None], at)

@@ -1,5 +1,6 @@
 """From the tokens of a sample to the one vector that stands for it."""
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -51,3 +52,22 @@ class GridMean(nn.Module):
 
     def forward(self, grid: Grid) -> Float[Tensor, "b e"]:
         return self.proj(grid.x.mean(dim=(2, 3)))
+
+
+class Bag(nn.Module):
+    """The sum of a text's tokens over the square root of their number, normalised, then projected.
+
+    The square root keeps the variance of a sum of unlike words the same for long texts and short.
+    """
+
+    def __init__(self, norm: nn.Module, proj: nn.Module):
+        super().__init__()
+        self.norm, self.proj = norm, proj
+
+    def forward(self, tokens: Tokens) -> Float[Tensor, "b e"]:
+        if not isinstance(tokens.at, Ragged):
+            raise ValueError("a bag of words needs texts laid end to end (types.Ragged)")
+        rows, lengths = tokens.at.rows, tokens.at.lengths
+        real = torch.arange(rows.shape[1], device=rows.device) < lengths[:, None]
+        total = (tokens.x[0][rows] * real[:, :, None]).sum(dim=1)
+        return self.proj(self.norm(total / lengths[:, None].sqrt().to(total.dtype)))

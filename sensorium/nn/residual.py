@@ -4,6 +4,8 @@ Two changes for pictures of some fifty pixels: the stem is one 3x3 convolution o
 of a 7x7 and a pool, and the shortcut pools before its 1x1 (He et al. 2018, ResNet-D).
 """
 
+from collections import OrderedDict
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -25,7 +27,8 @@ class BasicBlock(nn.Module):
         self.shortcut = nn.Identity()
         if stride > 1 or c_in != c_out:
             pool = nn.AvgPool2d(stride) if stride > 1 else nn.Identity()
-            self.shortcut = nn.Sequential(pool, conv(c_in, c_out, 1), BatchNorm2d(c_out))
+            parts = {"pool": pool, "conv": conv(c_in, c_out, 1), "norm": BatchNorm2d(c_out)}
+            self.shortcut = nn.Sequential(OrderedDict(parts))
 
     def forward(self, x: Float[Tensor, "b c y x"]) -> Float[Tensor, "b c2 y2 x2"]:
         out = F.relu(self.bn1(self.conv1(x)))

@@ -34,8 +34,8 @@ DESIGNS = ({"fluent", "fluent3d"},)  # renderings of one design are held out tog
 def clip(
     data: str | None = None,
     held_out: str = HELD_OUT_VENDOR,
-    steps: int = 600,
-    batch: int = 256,
+    steps: int = 1400,
+    batch: int = 192,
     slices: int = 1,
     lr: float = 2e-3,
     precision: Literal["float32", "bf16"] = "bf16",
@@ -65,7 +65,7 @@ def drawings(held_out: str, effort: Effort) -> Material:
     out = next((d for d in DESIGNS if held_out in d), {held_out})
 
     def samples() -> tuple[Sequence[Captioned], Order]:
-        found = emoji([v for v in VENDORS if v not in out], part="train")
+        found = emoji([v for v in VENDORS if v not in out], part="train", keywords=False)
         keys = [found.key(i) for i in range(len(found))]
         return found, OnePerGroup(keys, effort.seed, effort.batch)
 
@@ -74,7 +74,7 @@ def drawings(held_out: str, effort: Effort) -> Material:
         finish=EmojiScores(held_out),
         about={"emoji": "packaged, part train", "held out": held_out},
         licence="CC-BY-SA-4.0",
-        first=0.8,
+        first=1.0,
         repeats="against",
         ranges=DRAWN,
     )

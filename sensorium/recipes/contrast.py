@@ -18,7 +18,7 @@ from sensorium.train.rules import AdamW
 from sensorium.train.run import Ask, Finish, Package, Run
 from sensorium.types import Captioned
 
-PLAIN = r"log_scale|norm|bias|\.bn|cls|pos"  # never decayed: gains, biases, positions, temperature
+PLAIN = r"log_scale|norm|bias|\.bn|cls|pos"  # never decayed: gains, biases, the temperature
 LARGER = 4 / 3  # the source of an augmented view is this much larger than the view
 
 

@@ -102,7 +102,7 @@ def index(
         faiss()  # missing, it is missed before the hours of work and not after
     width = model.embed(images=[np.zeros((64, 64, 3), np.uint8)]).shape[1]
     with changing(at):
-        old, repaired = reopened(at, begin(identity(model), folder, width))
+        old, repaired = reopened(at, begin(identity(model), folder, width, model.folder))
         run = Run(model, old, part, unreadable)
         run.look(found, progress)
         store = run.finish()
@@ -176,6 +176,18 @@ def recall(at: str | os.PathLike[str], k: int = K, model: Model | None = None) -
         return Recall(k, 1.0, None if texts is None else 1.0)
     live = store.live
     return recall_of(store, opened(store), asked(store, texts, live, k), live, k)
+
+
+def made_with(at: str | os.PathLike[str]) -> str:
+    """Where the checkpoint lay that an index was made with.
+
+    Raises:
+        DataError: no index, or one whose model was never saved.
+    """
+    lay = read_manifest(Path(at)).get("checkpoint")
+    if not lay:
+        raise DataError(f"{at}: the index does not say where its model is; say it with --model")
+    return lay
 
 
 def identity(model: Model) -> str:

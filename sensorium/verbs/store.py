@@ -225,10 +225,14 @@ def changing(at: Path) -> Iterator[None]:
         os.close(lock)
 
 
-def begin(model: str, folder: Path, width: int) -> Manifest:
-    """The manifest of an index that holds nothing yet."""
+def begin(model: str, folder: Path, width: int, checkpoint: Path | None = None) -> Manifest:
+    """The manifest of an index that holds nothing yet.
+
+    `checkpoint` is where the model lay: a hint for who searches, never proof of which model it was.
+    """
     fields = {"format": FORMAT, "model": model, "folder": str(folder), "width": width, "next": 1}
-    return fields | {"vectors": [], "files": None, "near": None}
+    lay = None if checkpoint is None else str(checkpoint)
+    return fields | {"vectors": [], "files": None, "near": None, "checkpoint": lay}
 
 
 def commit(at: Path, manifest: Manifest) -> None:
