@@ -85,16 +85,33 @@ def soft(
 ) -> Float[Tensor, "b h n w"]:
     """softmax(q k^T / sqrt(w)) v, by torch's kernel, or by plain products where those are faster.
 
-    torch's kernel for processors takes several times as long as plain products to go back through
-    short sequences in bfloat16 (see benchmarks/attention.py).
+    For processors torch's kernel takes longer than plain products over short sequences in bfloat16,
+    and several times as long to go back through them (see benchmarks/attention.py).
     """
-    slow = q.device.type == "cpu" and q.dtype == torch.bfloat16 and q.requires_grad
+    slow = q.device.type == "cpu" and q.dtype == torch.bfloat16
     if not slow or k.shape[2] > SHORT:
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal)
-    score = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
+    b, h, n, w = q.shape
+    q, k, v = (z.reshape(b * h, -1, w) for z in (q, k, v))
+    hide = hidden(mask, causal, n, k)
+    if hide is None:
+        none = q.new_empty(1)  # beta 0: not read
+        score = torch.baddbmm(none, q, k.transpose(1, 2), beta=0, alpha=w**-0.5)
+    else:
+        hide = hide.expand(b, h, n, -1).flatten(0, 1)
+        score = torch.baddbmm(hide, q, k.transpose(1, 2), alpha=w**-0.5)
+    return torch.bmm(score.softmax(dim=-1), v).view(b, h, n, w)
+
+
+def hidden(
+    mask: Bool[Tensor, "b _ _ k"] | None, causal: bool, queries: int, keys: Float[Tensor, "_ k w"]
+) -> Float[Tensor, "_ _ _ k"] | None:
+    """What is added to the scores: 0 where the key is seen, minus infinity where it is not."""
+    after = None
     if causal:
-        after = torch.ones(q.shape[2], k.shape[2], dtype=torch.bool, device=q.device).triu(1)
-        score = score.masked_fill(after, float("-inf"))
-    if mask is not None:
-        score = score.masked_fill(~mask, float("-inf"))
-    return score.softmax(dim=-1) @ v
+        whole = torch.ones(queries, keys.shape[1], dtype=torch.bool, device=keys.device)
+        after = whole.triu(1)[None, None]
+    out = after if mask is None else ~mask if after is None else ~mask | after
+    if out is None:
+        return None
+    return torch.zeros_like(out, dtype=keys.dtype).masked_fill_(out, float("-inf"))
