@@ -8,7 +8,6 @@ own, since the checks of shapes and the compiler do not mix.
 
 import json
 import sys
-from typing import Any
 
 import torch
 from torch import nn
@@ -17,18 +16,13 @@ from sensorium.train.compiled import compile_blocks
 from tests.models.nets import TINY, Posed, filled, marked, posed
 
 
-def learned(net: nn.Module, asked: Posed, forward: Any = None) -> dict[str, torch.Tensor]:
+def learned(net: nn.Module, asked: Posed) -> dict[str, torch.Tensor]:
     """Loss and gradients."""
     net.train().zero_grad()
-    loss = marked(net, asked, forward(batch_of(asked)) if forward else None)
+    loss = marked(net, asked)
     loss.backward()
     grads = {n: p.grad.clone() for n, p in net.named_parameters() if p.grad is not None}
     return {"loss": loss.detach(), **grads}
-
-
-def batch_of(asked: Posed) -> Any:
-    """What the net's `forward` takes."""
-    return asked.batch if "text" in asked.batch._fields else asked.batch.image
 
 
 def error(got: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor]) -> float:
@@ -47,15 +41,14 @@ if __name__ == "__main__":
     for name in names:
         torch._dynamo.reset()
         net, twin = filled(TINY[name]), filled(TINY[name])
-        forward = None
         if how == "blocks":
             notice = compile_blocks(net, backend)
             assert notice is None, notice
         else:
-            forward = torch.compile(net, backend=backend, fullgraph=True, dynamic=True)
+            net.compile(backend=backend, fullgraph=True, dynamic=True)
         errors = []
         for rows, longest in ((8, 9), (4, 6), (6, 12)):  # other numbers must not compile anew
             asked = posed(TINY[name], twin, rows, longest)
-            errors.append(error(learned(net, asked, forward), learned(twin, asked)))
+            errors.append(error(learned(net, asked), learned(twin, asked)))
         found[name] = max(errors)
     print(json.dumps(found))

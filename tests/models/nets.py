@@ -82,10 +82,10 @@ def told(declaration: Declaration, field: str) -> int:
     raise KeyError(field)
 
 
-def marked(net: nn.Module, asked: Posed, answers: Any = None) -> torch.Tensor:
+def marked(net: nn.Module, asked: Posed) -> torch.Tensor:
     """The mean loss of a batch."""
     objective = asked.objective
     question = objective.pose(net, asked.batch, torch.Generator().manual_seed(0))
-    sums = objective.mark(answers or objective.encode(net, question), question)
+    sums = objective.mark(objective.encode(net, question), question)
     counts = objective.count(question)
     return torch.stack([value / counts[name] for name, value in sums.items()]).sum()
