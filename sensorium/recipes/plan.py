@@ -105,7 +105,8 @@ def files(run: Run, taken: Cost) -> dict[str, int]:
     """Bytes of a checkpoint that can be resumed, of the finished one, and of the run's folder."""
     state = taken.weights + taken.moments + taken.average
     saves = -(-run.steps // run.save_every)
-    whole = min(saves, KEPT) * state + taken.weights + run.steps * ROW_BYTES
+    whole = min(saves, KEPT + 1) * state  # the new one is whole before the oldest goes
+    whole += taken.weights + run.steps * ROW_BYTES
     return {"checkpoint": state, "finished checkpoint": taken.weights, "run": whole}
 
 
