@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -125,6 +126,8 @@ def train(options: argparse.Namespace, words: list[str]) -> None:
     if options.plan:
         show(plan(options.recipe, given), options.json)
         return
+    if options.out is None and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ValueError("several ranks need one folder between them: say which with --out")
     folder = options.out or Path("runs") / f"{options.recipe}-{time.strftime('%Y%m%d-%H%M%S')}"
     show(start(options.recipe, given, folder, say), options.json)
 

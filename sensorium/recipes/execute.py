@@ -34,7 +34,7 @@ def start(name: str, given: dict[str, Any], folder: Path, say: Say) -> dict[str,
         ValueError: the recipe refuses its arguments or its data, or the folder is in use.
     """
     args = arguments(recipe(name), given)
-    if (folder / "run.json").exists():
+    if leads() and (folder / "run.json").exists():
         raise ValueError(f"{folder} holds a run already: sensorium resume {folder}, or give --out")
     run = recipe(name)(**args)
     for ask in run.asks.values():
