@@ -12,7 +12,7 @@ import sensorium
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Runs a command; returns 0 when done, 1 when it failed, 2 when it was used wrongly."""
+    """Runs a command; returns 0 when done, 1 when it failed, 2 for wrong use, 130 when stopped."""
     words = sys.argv[1:] if argv is None else argv
     options, rest = parser().parse_known_args(words)
     if rest and options.command != "train":
@@ -22,6 +22,9 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     try:
         options.run(options, rest)
+    except KeyboardInterrupt as stop:
+        print(f"sensorium: {stop or 'stopped'}", file=sys.stderr)
+        return 130
     except BrokenPipeError:
         return 1
     except (ValueError, OSError) as error:
