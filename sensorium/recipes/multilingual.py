@@ -33,8 +33,8 @@ VOCAB, LENGTH = 16000, 48
 def train(
     data: str | None = None,
     packages: Literal["use", "leave"] = "use",
-    steps: int = 1500,
-    batch: int = 256,
+    steps: int = 900,
+    batch: int = 192,
     lr: float = 2e-3,
     precision: Literal["float32", "bf16"] = "bf16",
     seed: int = 0,
