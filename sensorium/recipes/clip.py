@@ -15,16 +15,17 @@ from sensorium.recipes.finish import EmojiScores, PictureScores
 from sensorium.train.run import Run
 from sensorium.types import Captioned
 
-DRAWN = Ranges(  # a drawing fills its canvas: turned, stretched and recoloured, never cut
+DRAWN = Ranges(  # a drawing fills its canvas: turned, stretched and recoloured a little, never cut
     area=(1.0, 1.0),
-    aspect=(0.85, 1.18),
-    degrees=15.0,
-    scale=(0.8, 1.25),
-    shift=0.1,
-    brightness=0.15,
-    contrast=0.15,
-    saturation=0.3,
-    grey=0.02,
+    aspect=(0.9, 1.11),
+    degrees=10.0,
+    scale=(0.87, 1.15),
+    shift=0.07,
+    brightness=0.1,
+    contrast=0.1,
+    saturation=0.2,
+    hue=0.03,
+    grey=0.0,
     noise=0.0,
     cutout_chance=0.0,
 )
