@@ -13,13 +13,16 @@ bfloat16 by less than 2e-2 (tests/verbs/test_fast.py; docs/speed.md tells the sp
 """
 
 import copy
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from sensorium.nn.activation import QuickGELU
+from sensorium.nn.attention import QKV, SelfAttention
 from sensorium.nn.block import MLP
+from sensorium.nn.sight import Only
 
 QUICK = 1.702
 DTYPES = (torch.float32, torch.bfloat16)
@@ -46,15 +49,19 @@ def prepared(net: nn.Module) -> nn.Module:
     """
     if not supported(net):
         raise ValueError("only a net on a processor, all float32 or all bfloat16, can be prepared")
-    own = {id(p): p for p in (*net.parameters(), *net.buffers())}  # shared, not copied
-    twin = copy.deepcopy(net, dict(own)).eval().requires_grad_(False)
+    own: dict[int, Any] = {
+        id(p): p for p in (*net.parameters(), *net.buffers())
+    }  # shared, not copied
+    twin = copy.deepcopy(net, shared).eval()
     for module in list(twin.modules()):
         if isinstance(module, MLP):
             _fuse(module)
+        elif isinstance(module, SelfAttention):
+            module.add_module("qkv", PackedQKV(module.qkv))
     for module in list(twin.modules()):
         for name, child in list(module.named_children()):
             if type(child) is nn.Linear:
-                module.add_module(name, Packed(child))
+                module.add_module(name, Packed(child.weight, child.bias))
     return twin
 
 
@@ -67,25 +74,26 @@ class Packed(nn.Module):
     """A linear layer with reordered weights, and an activation worked out inside the product.
 
     Args:
-        linear: the layer whose function this is; it is not kept.
+        weight, bias: of the layer whose function this is; they are not kept.
         act: oneDNN's name of the activation, and of the formula it is approximated by.
         before: what the layer's output is multiplied by before the activation.
-        after: what its weight is multiplied by, to undo the `before` of a layer in front of it.
+        after: what the weight is multiplied by, to undo the `before` of a layer in front.
     """
 
     def __init__(
         self,
-        linear: nn.Linear,
+        weight: Float[Tensor, "k n"],
+        bias: Float[Tensor, " k"] | None,
         act: tuple[str, str] = ("none", ""),
         before: float = 1.0,
         after: float = 1.0,
     ):
         super().__init__()
-        weight, bias = linear.weight.detach(), linear.bias
+        weight, bias = weight.detach(), None if bias is None else bias.detach()
         if before * after != 1.0:
             weight = (weight.float() * (before * after)).to(weight.dtype)
-        if bias is not None:
-            bias = bias.detach() if before == 1.0 else (bias.detach() * before)
+        if bias is not None and before != 1.0:
+            bias = (bias.float() * before).to(bias.dtype)
         self.act, self.formula = act
         self.bias = bias
         self.weight = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous())
@@ -96,19 +104,37 @@ class Packed(nn.Module):
         )
 
 
+class PackedQKV(nn.Module):
+    """`nn.attention.QKV` with reordered weights: queries by themselves, keys with values."""
+
+    def __init__(self, qkv: QKV):
+        super().__init__()
+        d, weight, bias = qkv.in_features, qkv.weight.detach(), qkv.bias
+        self.q = Packed(weight[:d], None if bias is None else bias[:d])
+        self.kv = Packed(weight[d:], None if bias is None else bias[d:])
+
+    def of(
+        self, x: Float[Tensor, "b n d"], only: Only
+    ) -> tuple[Float[Tensor, "b q d"], Float[Tensor, "b n d"], Float[Tensor, "b n d"]]:
+        """Queries (with `only` of those tokens alone), keys and values."""
+        k, v = self.kv(x).chunk(2, dim=2)
+        return self.q(x if only is None else only.of(x)), k, v
+
+
 def _fuse(mlp: MLP) -> None:
     """Puts the activation of an MLP into its first product, where oneDNN has it."""
     act, up, down = mlp.act, mlp.up, mlp.down
     if type(up) is not nn.Linear or type(down) is not nn.Linear:
         return
     if isinstance(act, QuickGELU):
-        mlp.up, mlp.down = Packed(up, ("swish", ""), before=QUICK), Packed(down, after=1 / QUICK)
+        mlp.add_module("up", Packed(up.weight, up.bias, ("swish", ""), before=QUICK))
+        mlp.add_module("down", Packed(down.weight, down.bias, after=1 / QUICK))
     elif isinstance(act, nn.GELU):
-        mlp.up = Packed(up, ("gelu", act.approximate))
+        mlp.add_module("up", Packed(up.weight, up.bias, ("gelu", act.approximate)))
     elif isinstance(act, nn.SiLU):
-        mlp.up = Packed(up, ("swish", ""))
+        mlp.add_module("up", Packed(up.weight, up.bias, ("swish", "")))
     elif isinstance(act, nn.ReLU):
-        mlp.up = Packed(up, ("relu", ""))
+        mlp.add_module("up", Packed(up.weight, up.bias, ("relu", "")))
     else:
         return
-    mlp.act = nn.Identity()
+    mlp.add_module("act", nn.Identity())

@@ -13,6 +13,7 @@ from sensorium.data.ragged import lay
 from sensorium.data.tokenizers import Tokenizer
 from sensorium.media import Source, Transform
 from sensorium.types import Classifies, Embeds
+from sensorium.verbs.fast import prepared, stamp, supported
 
 BATCH = 64
 
@@ -35,6 +36,19 @@ class Model:
     ):
         self.net, self.transform, self.tokenizer = net.eval(), transform, tokenizer
         self.manifest, self.folder = manifest, folder
+        self._twin: tuple[Any, nn.Module] | None = None
+
+    def prepare(self) -> bool:
+        """Lays the weights out for inference (see `verbs.fast`), at twice their memory.
+
+        From then on `embed` and `classify` use them. In bfloat16 `sensorium.load` does it unasked.
+        Gives False, and nothing changes, where it is not possible: see `fast.supported`.
+        """
+        if not supported(self.net):
+            self._twin = None
+            return False
+        self._twin = stamp(self.net), prepared(self.net)
+        return True
 
     def embed(
         self,
@@ -50,13 +64,14 @@ class Model:
         """
         if (images is None) == (texts is None):
             raise ValueError("embed takes either images or texts, one of the two")
-        if not isinstance(self.net, Embeds):
+        net = self._ready()
+        if not isinstance(net, Embeds):
             raise ValueError("this model is a classifier: it has no space of pictures and texts")
         if images is not None:
-            return self._run(self._pictures, self.net.embed_image, listed(images, "images"), batch)
+            return self._run(self._pictures, net.embed_image, listed(images, "images"), batch)
         texts = listed(texts or (), "texts")
         order = sorted(range(len(texts)), key=lambda i: len(texts[i]))  # like lengths together
-        vectors = self._run(self._texts, self.net.embed_text, [texts[i] for i in order], batch)
+        vectors = self._run(self._texts, net.embed_text, [texts[i] for i in order], batch)
         out = np.empty_like(vectors)
         out[order] = vectors
         return out
@@ -78,10 +93,11 @@ class Model:
                 {}.
         """
         images = listed(images, "images")
-        if isinstance(self.net, Classifies):
+        net = self._ready()
+        if isinstance(net, Classifies):
             if labels is not None:
                 raise ValueError("a classifier answers in its own labels: leave `labels` out")
-            logits = self._run(self._pictures, self.net.classify, images, batch)
+            logits = self._run(self._pictures, net.classify, images, batch)
             return torch.from_numpy(logits).softmax(dim=-1).numpy()
         vectors = self.class_vectors(checked_labels(labels), templates)
         scale = float(self.net.get_parameter("log_scale").detach().exp())
@@ -122,6 +138,14 @@ class Model:
     def _parameter(self) -> nn.Parameter:
         return next(self.net.parameters())
 
+    def _ready(self) -> nn.Module:
+        """The net, or its twin laid out for inference, made anew if the net's weights changed."""
+        if self._twin is None:
+            return self.net
+        if self._twin[0] != stamp(self.net) and not self.prepare():
+            return self.net
+        return self._twin[1]
+
     @torch.inference_mode()
     def _run(self, read, verb, items: Sequence[Any], batch: int) -> np.ndarray:
         if not items:
@@ -140,7 +164,7 @@ def listed(items: Any, what: str) -> list[Any]:
 def checked_labels(labels: Sequence[str] | None) -> list[str]:
     """Labels, none missing and none twice."""
     if not labels:
-        raise ValueError("this model has no labels of its own: pass labels=[...]")
+        raise ValueError("this model has no labels of its own: pass labels=[...] (--labels)")
     twice = sorted({x for x in labels if list(labels).count(x) > 1})
     if twice:
         raise ValueError(f"these labels are given more than once: {', '.join(twice[:5])}")
