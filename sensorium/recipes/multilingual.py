@@ -26,7 +26,8 @@ from sensorium.types import Captioned
 from sensorium.verbs.model import Model
 
 LANGUAGES = ("en", "de", "es", "fr", "pt", "pl", "ru", "zh", "ar", "hi", "sw")
-BOOKS = ("en", "es", "fr", "pt", "sw", "hi")
+STAMPS = tuple("zh_CN" if code == "zh" else code for code in LANGUAGES)  # as the stamps say it
+BOOKS = ("en", "sw", "pt", "fr")
 VOCAB, LENGTH = 16000, 48
 
 
@@ -89,7 +90,7 @@ def opened(data: str | None, packages: bool) -> dict[str, Sequence[Captioned]]:
         "storybooks": storybooks(data, "train", BOOKS),
     }
     if packages:
-        found["tuxpaint"] = tuxpaint(languages=LANGUAGES)
+        found["tuxpaint"] = tuxpaint(languages=STAMPS)
         found["openclipart"] = openclipart()
     return found
 
