@@ -1,5 +1,7 @@
 """From raw samples to what a net reads: the same code in training, evaluation and serving."""
 
+import hashlib
+
 import numpy as np
 import torch
 from jaxtyping import Float
@@ -16,7 +18,8 @@ class Views:
     """How a picture is changed while training: read by `source`, then augmented to `size` pixels.
 
     Pictures that were read are kept, up to `budget` bytes in each process, so that a small data set
-    is decoded once and not in every epoch.
+    is decoded once and not in every epoch. They are known by the SHA-256 of their files and not by
+    their ids, which data sets that are joined may share.
 
     Args:
         source: should be larger than `size` by a third, so that enlarging a crop loses nothing.
@@ -24,16 +27,17 @@ class Views:
 
     def __init__(self, source: Transform, size: int, ranges: Ranges, budget: int = 256 << 20):
         self.source, self.size, self.ranges, self.budget = source, size, ranges, budget
-        self.kept: dict[str, np.ndarray] = {}
+        self.kept: dict[bytes, np.ndarray] = {}
         self.bytes = 0
 
     def __call__(self, image: bytes, name: str, rng: np.random.Generator) -> np.ndarray:
-        """One changed view; `name` must be the picture's own."""
-        seen = self.kept.get(name)
+        """One changed view; errors call the picture `name`."""
+        content = hashlib.sha256(image).digest()
+        seen = self.kept.get(content)
         if seen is None:
             seen = self.source.pixels(image, name=name)
             if self.bytes + seen.nbytes <= self.budget:
-                self.kept[name] = seen
+                self.kept[content] = seen
                 self.bytes += seen.nbytes
         return augment(seen, self.size, rng, self.ranges)
 
