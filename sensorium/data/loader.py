@@ -61,7 +61,7 @@ class Positions(Dataset):
     def _read(self, index: int, rng: np.random.Generator) -> tuple[Any, int, list[Corrupt]]:
         """The sample at `index`, or the first readable one in a sequence fixed by the index."""
         bad: list[Corrupt] = []
-        for _ in range(TRIES):
+        for again in range(TRIES):
             name = f"sample {index}"
             try:
                 sample = self.source.data[index]
@@ -69,14 +69,18 @@ class Positions(Dataset):
                 return self.source.inputs(sample, rng), index, bad
             except (ValueError, OSError) as error:
                 bad.append(Corrupt(index, name, str(error)))
-                index = replacement(index, len(self.source.data))
+                index = replacement(index, again, len(self.source.data))
         named = "; ".join(f"{c.id}: {c.reason}" for c in bad[:3])
         raise DataError(f"{TRIES} samples in a row could not be read, the first ones: {named}")
 
 
-def replacement(index: int, size: int) -> int:
-    """The sample that stands in for a corrupt one; fixed, so that later order does not move."""
-    return int(np.random.default_rng([index, size]).integers(size))
+def replacement(index: int, again: int, size: int) -> int:
+    """The sample that stands in for a corrupt one; fixed, so that later order does not move.
+
+    `again` counts the tries, so that corrupt samples which stand in for one another, or for
+    themselves, are left behind.
+    """
+    return int(np.random.default_rng([index, again, size]).integers(size))
 
 
 def micro_batches(

@@ -83,6 +83,10 @@ class Mixed:
     """Several orders drawn by weight; their indices follow each other as in a `Joined` data set.
 
     Which part a position is drawn from is fixed by seed; a part is asked for its own 0, 1, 2, ...
+    Of every `BLOCK` positions a part has its share, rounded to a whole number.
+
+    Raises:
+        DataError: not one positive weight a part, or one so small that its part would never come.
     """
 
     BLOCK = 4096
@@ -90,11 +94,16 @@ class Mixed:
     def __init__(
         self, orders: Sequence[Order], sizes: Sequence[int], weights: Sequence[float], seed: int
     ):
-        if not (len(orders) == len(sizes) == len(weights)) or min(weights) <= 0:
+        if not (len(orders) == len(sizes) == len(weights)) or not all(w > 0 for w in weights):
             raise DataError(f"a mixture needs one positive weight a part, not {list(weights)}")
         self.orders, self.seed = list(orders), seed
         self.offsets = np.concatenate([[0], np.cumsum(sizes)[:-1]])
-        self.share = np.asarray(weights, dtype=float) / sum(weights)
+        self.quota = quotas(np.asarray(weights, dtype=float) / sum(weights), self.BLOCK)
+        if not all(self.quota):
+            raise DataError(
+                f"with the weights {list(weights)} a part would have less than one of "
+                f"{self.BLOCK} samples: raise the least weight or leave that part out"
+            )
         self._block, self._parts, self._places = -1, np.arange(0), np.arange(0)
 
     def __call__(self, position: int) -> int:
@@ -107,15 +116,23 @@ class Mixed:
     def _draw(self, block: int) -> tuple[np.ndarray, np.ndarray]:
         """The part of each position of a block, and the position inside the part.
 
-        Every block holds the same number of samples of each part (largest remainders), so where a
-        part stands when a block begins is known without replaying the blocks before it.
+        Every block holds the same number of samples of each part, so where a part stands when a
+        block begins is known without replaying the blocks before it.
         """
-        quota = np.floor(self.share * self.BLOCK).astype(int)
-        rest = np.argsort(quota - self.share * self.BLOCK)[: self.BLOCK - quota.sum()]
-        quota[rest] += 1
-        parts = np.repeat(np.arange(len(quota)), quota)
+        parts = np.repeat(np.arange(len(self.quota)), self.quota)
         parts = np.random.default_rng([self.seed, block]).permutation(parts)
         places = np.empty(self.BLOCK, dtype=np.int64)
-        for part, many in enumerate(quota):
+        for part, many in enumerate(self.quota):
             places[parts == part] = block * many + np.arange(many)
         return parts, places
+
+
+def quotas(shares: np.ndarray, total: int) -> np.ndarray:
+    """Whole numbers that add up to `total` and are nearest to these shares of it.
+
+    By largest remainders (Hamilton).
+    """
+    exact = shares * total
+    quota = np.floor(exact).astype(int)
+    quota[np.argsort(quota - exact, kind="stable")[: total - quota.sum()]] += 1
+    return quota
