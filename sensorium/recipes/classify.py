@@ -141,6 +141,8 @@ class LabelScores(NamedTuple):
         self, model: Model, records: Path, say: Callable[[int, int], None]
     ) -> dict[str, Any]:
         test, names = self.found().test, self.found().names
+        if len(test) == 0:
+            return {"scores": {}, "note": "too few pictures: none was kept for the scores"}
         about = {"split": "test", "model": model.fingerprint()}
         path = records / "classification.jsonl.gz"
         return to_json(
