@@ -79,7 +79,9 @@ def _cached(root, step, slices, coupled, scale, place, around) -> dict[str, dict
         _add(totals, {name: sums})
         for number, fields in enumerate(leaves):
             pulls[number][name] = [None if leaf is None else leaf.grad for leaf in fields]
-    for number, questions in enumerate(slices):
+    for number, posed in enumerate(slices):
+        # the coupled ones first, as above: a net that draws (dropout) must draw the same again
+        questions = {n: posed[n] for n in (*coupled, *(n for n in posed if n not in coupled))}
         with synced(root, number == len(slices) - 1):
             with around(number):
                 said = root(questions, False)

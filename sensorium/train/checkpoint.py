@@ -14,7 +14,6 @@ from typing import Any
 import torch
 from safetensors.torch import load as tensors_from
 from safetensors.torch import save as tensors_to
-from torch import nn
 
 from sensorium.train.average import Average
 from sensorium.train.parallel import Place, put, whole
@@ -60,15 +59,29 @@ def save(
 
 
 def load(
-    at: Path, step: Step, optimiser: torch.optim.Optimizer, average: Average | None
+    at: Path,
+    step: Step,
+    optimiser: torch.optim.Optimizer,
+    average: Average | None,
+    begun: dict[str, Any],
 ) -> dict[str, Any]:
     """Puts a checkpoint's state back and returns its progress.
 
+    `begun` is the progress of a run that has not begun: it says what this one learns and is asked.
+
     Raises:
         WeightsError: the checkpoint is damaged.
-        ValueError: it was written by a run with other parameters.
+        ValueError: it was written by a run with other parameters, rules or objectives, or by one
+            that does not average its weights if this one does, or the reverse.
     """
     saved = folders.load(at)
+    progress = json.loads((at / "state/progress.json").read_text())
+    same_table(begun["table"], progress["table"], at)
+    if begun["drawn"].keys() != progress["drawn"].keys():
+        asked = f"{', '.join(progress['drawn'])} then, {', '.join(begun['drawn'])} now"
+        raise ValueError(f"{at} was asked other objectives ({asked}); train anew")
+    if (average is not None) != (at / "state/net.safetensors").exists():
+        raise ValueError(f"{at}: weights are averaged then or now (ema), not both; train anew")
     net = saved.tensors
     if average is not None:
         for name, value in average.values.items():
@@ -86,11 +99,12 @@ def load(
             optimiser.state[p] = {
                 "exp_avg": torch.zeros_like(p),
                 "exp_avg_sq": torch.zeros_like(p),
-                "step": moments[f"{name}/step"].clone(),
+                # beside its parameter, where the fused kernel reads it
+                "step": moments[f"{name}/step"].to(p.device, copy=True),
             }
             for key in ("exp_avg", "exp_avg_sq"):
                 put(optimiser.state[p][key], moments[f"{name}/{key}"])
-    return json.loads((at / "state/progress.json").read_text())
+    return progress
 
 
 def latest(run: Path) -> Path | None:
@@ -112,7 +126,7 @@ def _steps(folder: Path) -> list[Path]:
     return sorted(p for p in folder.iterdir() if re.fullmatch(r"step-\d{8}", p.name))
 
 
-def same_table(step: nn.Module, now: dict[str, str], then: dict[str, str], at: Path) -> None:
+def same_table(now: dict[str, str], then: dict[str, str], at: Path) -> None:
     """Refuses to resume when parameters or their rules are not what they were.
 
     Raises:

@@ -23,8 +23,8 @@ from sensorium.train.backward import Scale, backward
 from sensorium.train.compiled import compile_blocks
 from sensorium.train.guard import Guard, TrainingStopped
 from sensorium.train.log import Metrics, Progress
-from sensorium.train.parallel import Place, joined, spread, summed
-from sensorium.train.rules import optimiser, table
+from sensorium.train.parallel import Place, anywhere, joined, spread, summed
+from sensorium.train.rules import freeze, optimiser, table
 from sensorium.train.run import Run
 from sensorium.train.schedule import warmup_cosine
 from sensorium.train.step import Step
@@ -56,15 +56,15 @@ def _train(run: Run, folder: Path, place: Place, stop: threading.Event) -> Path:
     step = Step(run.net(), {name: ask.objective for name, ask in run.asks.items()}).to(place.device)
     refuse_batch_norm(step, run, place)
     rules = table(step, run.rules)
-    root = spread(step, place, run.parallel)
+    freeze(step, run.rules)
+    root = spread(step, place, run.parallel, idle=run.draw is not None)
     learn = optimiser(step, run.rules)
     average = Average(step.net, run.ema) if run.ema is not None else None
     package = run.package()
     progress: dict[str, Any] = {"step": 0, "drawn": dict.fromkeys(run.asks, 0), "corrupt": {}}
     start = checkpoint.latest(folder)
     if start is not None:
-        progress = checkpoint.load(start, step, learn, average)
-        checkpoint.same_table(step, rules, progress["table"], start)
+        progress = checkpoint.load(start, step, learn, average, progress | {"table": rules})
     progress["table"] = rules
     if run.compile:
         notice = compile_blocks(step)
@@ -94,7 +94,7 @@ def _train(run: Run, folder: Path, place: Place, stop: threading.Event) -> Path:
             loaded = {name: [next(feeds[name]) for _ in range(run.slices)] for name in asked}
             note_corrupt(progress["corrupt"], loaded, size, run.corrupt_share)
             slices = pose(run, step, loaded, number, place)
-            counts = count(run, slices, place, stop)
+            counts = count(run, slices, place)
             root.train()
             around = surroundings(run, number, place)
             scale = Scale(
@@ -125,7 +125,7 @@ def _train(run: Run, folder: Path, place: Place, stop: threading.Event) -> Path:
                     | scalars(step.net)
                 )
                 line.show(number + 1, sum(losses.values()), run.batch)
-            if stop.is_set():
+            if anywhere(stop.is_set(), place):  # all ranks stop after the same step
                 raise Interrupted(save().parent.parent, number + 1)
             if (number + 1) % run.save_every == 0:
                 save()
@@ -177,22 +177,16 @@ def to_device(batch: Any, device: torch.device) -> Any:
     return tree_map(lambda x: x.to(device) if isinstance(x, torch.Tensor) else x, batch)
 
 
-def count(
-    run: Run, slices: list[dict[str, Any]], place: Place, stop: threading.Event
-) -> dict[str, dict[str, float]]:
-    """What each loss is divided by, over slices and ranks; ranks agree here on stopping, too."""
+def count(run: Run, slices: list[dict[str, Any]], place: Place) -> dict[str, dict[str, float]]:
+    """What each loss is divided by, over slices and ranks."""
     totals: dict[tuple[str, str], float] = {}
     for questions in slices:
         for ask, question in questions.items():
             for name, n in run.asks[ask].objective.count(question).items():
                 totals[ask, name] = totals.get((ask, name), 0.0) + float(n)
-    values = torch.tensor([*totals.values(), float(stop.is_set())], dtype=torch.float64)
-    if place.world > 1:
-        values = summed(values.to(place.device, torch.float32), place).double().cpu()
-    if values[-1] > 0:
-        stop.set()
+    values = torch.tensor(list(totals.values()), dtype=torch.float64, device=place.device)
     out: dict[str, dict[str, float]] = {}
-    for (ask, name), n in zip(totals, values.tolist(), strict=False):
+    for (ask, name), n in zip(totals, summed(values, place).tolist(), strict=True):
         out.setdefault(ask, {})[name] = max(n, 1.0)
     return out
 
@@ -230,14 +224,14 @@ def note_corrupt(
 ) -> None:
     """Counts and names samples that could not be read; stops above the share that is allowed."""
     for name, batches in loaded.items():
-        fresh = [c for b in batches for c in b.corrupt if c.id not in seen]
-        for corrupt in fresh:
-            seen[corrupt.id] = corrupt.reason
-        if fresh and len(seen) > max(1.0, share * len(data[name])):
-            named = "; ".join(f"{k}: {v}" for k, v in list(seen.items())[:5])
+        found = {f"{name}/{c.index}": f"{c.id}: {c.reason}" for b in batches for c in b.corrupt}
+        fresh = found.keys() - seen.keys()
+        seen |= found
+        bad = [reason for key, reason in seen.items() if key.rpartition("/")[0] == name]
+        if fresh and len(bad) > max(1.0, share * len(data[name])):
             raise ValueError(
-                f"{len(seen)} of {len(data[name])} samples cannot be read, more than the allowed "
-                f"share of {share:.1%}: {named}"
+                f"{len(bad)} of {len(data[name])} samples cannot be read, more than the allowed "
+                f"share of {share:.1%}: {'; '.join(bad[:5])}"
             )
 
 

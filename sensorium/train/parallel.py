@@ -6,7 +6,7 @@ Which of them is decided by how the process was started: `torchrun` sets RANK an
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 import torch.distributed as dist
@@ -48,16 +48,19 @@ def joined() -> Iterator[Place]:
         dist.destroy_process_group()
 
 
-def spread(step: nn.Module, place: Place, how: Literal["ddp", "fsdp"]) -> nn.Module:
+def spread(
+    step: nn.Module, place: Place, how: Literal["ddp", "fsdp"], idle: bool = False
+) -> nn.Module:
     """The module to call: wrapped in DDP, or sharded block by block, or as it is on one process.
 
     Gradients are averaged over the ranks in both; the loop multiplies the loss by their number.
+    What is frozen must be so already. `idle`: there are steps that leave some parameters out.
     """
     if place.world == 1:
         return step
     if how == "ddp":
         ids = [place.device.index] if place.device.type == "cuda" else None
-        return DistributedDataParallel(step, device_ids=ids)
+        return DistributedDataParallel(step, device_ids=ids, find_unused_parameters=idle)
     for module in step.modules():
         if isinstance(module, Block):
             fully_shard(module)
@@ -99,10 +102,6 @@ def put(target: torch.Tensor, value: torch.Tensor) -> None:
         target.copy_(value)
 
 
-def agreed(x: Any, place: Place) -> Any:
-    """The first rank's value, on every rank."""
-    if place.world == 1:
-        return x
-    box = [x]
-    dist.broadcast_object_list(box, src=0, device=place.device)
-    return box[0]
+def anywhere(flag: bool, place: Place) -> bool:
+    """Whether any rank says so: the same answer on all of them."""
+    return bool(summed(torch.tensor(float(flag), device=place.device), place))

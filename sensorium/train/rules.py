@@ -47,13 +47,20 @@ def match(rules: Rules, names: Sequence[str]) -> dict[str, AdamW | Freeze]:
     return found
 
 
+def freeze(net: nn.Module, rules: Rules) -> None:
+    """Takes the gradient from what the rules freeze; before the net is spread over ranks."""
+    by_name = match(rules, [name for name, _ in net.named_parameters()])
+    for name, parameter in net.named_parameters():
+        parameter.requires_grad_(isinstance(by_name[name], AdamW))
+
+
 def optimiser(net: nn.Module, rules: Rules) -> torch.optim.Optimizer:
     """AdamW with one group a rule; freezes what the rules freeze. `initial_lr` is the peak rate."""
+    freeze(net, rules)
     by_name = match(rules, [name for name, _ in net.named_parameters()])
     groups: dict[AdamW, list[nn.Parameter]] = {}
     for name, parameter in net.named_parameters():
         rule = by_name[name]
-        parameter.requires_grad_(isinstance(rule, AdamW))
         if isinstance(rule, AdamW):
             groups.setdefault(rule, []).append(parameter)
     if not groups:

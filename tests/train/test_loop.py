@@ -86,7 +86,38 @@ def test_ranks_change_nothing_but_rounding(tmp_path: Path, ranks: int, settings:
     torchrun(tmp_path / "together", ranks, settings)
     together = checkpoint.latest(tmp_path / "together")
     assert together is not None and close(alone, together, atol=2e-5)
-    assert len(rows(tmp_path / "together")) == 6
+    same_metrics(tmp_path / "alone", tmp_path / "together")
+
+
+def same_metrics(a: Path, b: Path) -> None:
+    """Losses and gradient norms are those of the global batch, whoever writes them down."""
+    for x, y in zip(rows(a), rows(b), strict=True):
+        told = [key for key in x if key.startswith("loss/")] + ["norm"]
+        assert [y[key] for key in told] == pytest.approx([x[key] for key in told], rel=1e-3)
+
+
+@pytest.mark.ranks
+@pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
+def test_ranks_may_leave_parameters_out(tmp_path: Path, parallel: str) -> None:
+    """Some are frozen, and in some steps one of the towers is not asked."""
+    settings = {"frozen": r"image\.embed|text\..*bias", "pictures": True}
+    alone = train(tiny(**settings), tmp_path / "alone")
+    assert {k for row in rows(tmp_path / "alone") for k in row if k.startswith("loss/")} == {
+        "loss/contrast",
+        "loss/pictures",
+    }
+    torchrun(tmp_path / "together", 2, {**settings, "parallel": parallel})
+    together = checkpoint.latest(tmp_path / "together")
+    assert together is not None and close(alone, together, atol=2e-5)
+    same_metrics(tmp_path / "alone", tmp_path / "together")
+
+
+@pytest.mark.ranks
+def test_one_rank_that_is_asked_to_stop_stops_all_after_the_same_step(tmp_path: Path) -> None:
+    with pytest.raises(AssertionError, match="stopped at step 3"):
+        torchrun(tmp_path, 2, {"stop": 3, "save_every": 100})
+    at = checkpoint.latest(tmp_path)
+    assert at is not None and at.name == "step-00000003"
 
 
 @pytest.mark.ranks
@@ -146,6 +177,29 @@ def test_resuming_with_other_parameters_is_refused(tmp_path: Path) -> None:
     train(tiny(steps=2), tmp_path)
     with pytest.raises(ValueError, match="other parameters or rules"):
         train(tiny(steps=4, rules=((r".*", AdamW(1e-3)),)), tmp_path)
+
+
+def test_resuming_with_other_sizes_is_refused(tmp_path: Path) -> None:
+    train(tiny(steps=2), tmp_path)
+    other = {**NET, "embed": 8}
+    with pytest.raises(ValueError, match="other parameters or rules"):
+        train(tiny(steps=4, net=lambda: clip_vit(**other)), tmp_path)
+
+
+def test_resuming_with_or_without_averaging_is_refused(tmp_path: Path) -> None:
+    """Else the trained weights would be taken from their average, or not be found."""
+    train(tiny(steps=2), tmp_path / "averaged")
+    with pytest.raises(ValueError, match="averaged"):
+        train(tiny(steps=4, ema=None), tmp_path / "averaged")
+    train(tiny(steps=2, ema=None), tmp_path / "plain")
+    with pytest.raises(ValueError, match="averaged"):
+        train(tiny(steps=4), tmp_path / "plain")
+
+
+def test_resuming_with_other_objectives_is_refused(tmp_path: Path) -> None:
+    train(tiny(steps=2), tmp_path)
+    with pytest.raises(ValueError, match="other objectives"):
+        train(tiny(steps=4, pictures=True), tmp_path)
 
 
 def test_a_batch_that_cannot_be_cut_is_refused(tmp_path: Path) -> None:

@@ -8,9 +8,12 @@ Run as a program it trains in the folder given, alone or as one of torchrun's ra
 import io
 import json
 import math
+import os
+import signal
 import sys
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -22,7 +25,7 @@ from sensorium.data.ragged import lay
 from sensorium.models.clip import TextSize, ViTSize, clip_vit
 from sensorium.objectives.contrastive import Contrastive
 from sensorium.train.loop import train
-from sensorium.train.rules import AdamW
+from sensorium.train.rules import AdamW, Freeze
 from sensorium.train.run import Ask, Package, Run
 from sensorium.types import Captioned, ImageText
 
@@ -52,8 +55,61 @@ def collate(items: list) -> ImageText:
     return ImageText(torch.stack([p for p, _ in items]), lay([t for _, t in items]))
 
 
-def tiny(data: list[Captioned] | None = None, **settings) -> Run:
-    """The run; `settings` replace any of Run's fields."""
+class Seen(NamedTuple):
+    """What a net says of pictures alone."""
+
+    x: torch.Tensor
+
+
+class Pictures:
+    """An objective that leaves the text tower out: all pictures are told to lie on one side."""
+
+    coupled = False
+
+    def pose(self, net, batch: ImageText, g: torch.Generator) -> ImageText:
+        return batch
+
+    def count(self, question: ImageText) -> dict[str, int]:
+        return {"pictures": len(question.image)}
+
+    def encode(self, net, question: ImageText) -> Seen:
+        return Seen(net.embed_image(question.image))
+
+    def mark(self, answers: Seen, question) -> dict[str, torch.Tensor]:
+        return {"pictures": (1 - answers.x[:, 0]).sum()}
+
+    def after_step(self, net) -> None:
+        pass
+
+
+def stopped(step: int) -> torch.nn.Module:
+    """A net; the second of several ranks is sent a signal while it computes that step."""
+    net, calls = clip_vit(**NET), 0
+
+    def count(*_) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == step and os.environ.get("RANK") == "1":
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    net.register_forward_hook(count)
+    return net
+
+
+def tiny(
+    data: list[Captioned] | None = None,
+    frozen: str | None = None,
+    pictures: bool = False,
+    stop: int | None = None,
+    **settings,
+) -> Run:
+    """The run; `settings` replace any of Run's fields.
+
+    Args:
+        frozen: the parameters that do not learn.
+        pictures: at every step one of two objectives is drawn, one of which needs no texts.
+        stop: the step in which the second of several ranks is asked to stop.
+    """
     samples = squares() if data is None else data
 
     @cache
@@ -63,9 +119,15 @@ def tiny(data: list[Captioned] | None = None, **settings) -> Run:
     # A large eps: where the gradient is nothing but rounding, Adam would turn it into whole steps.
     slow = AdamW(1e-2, eps=1e-3)
     rules = ((r"norm|bias|scale|cls|pos", slow), (r".*", slow._replace(decay=0.1)))
+    asks = {"contrast": Ask(Contrastive((0.0, math.log(100))), source)}
+    if frozen is not None:
+        rules = ((frozen, Freeze()), *rules)
+    if pictures:
+        asks["pictures"] = Ask(Pictures(), source)
+        settings["draw"] = {"contrast": 1.0, "pictures": 1.0}
     common = dict(
-        net=lambda: clip_vit(**NET),
-        asks={"contrast": Ask(Contrastive((0.0, math.log(100))), source)},
+        net=lambda: clip_vit(**NET) if stop is None else stopped(stop),
+        asks=asks,
         rules=rules,
         steps=6,
         batch=8,
