@@ -4,6 +4,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from sensorium.nn.block import Stack
+from sensorium.nn.pool import reads
 from sensorium.types import Ids, Tokens
 
 
@@ -19,7 +20,8 @@ class Encoder(nn.Module):
         return self.stack(self.embed(x))
 
     def forward(self, x: Float[Tensor, "b 3 y x"] | Ids) -> Float[Tensor, "b e"]:
-        return self.pool(self.features(x))
+        tokens = self.embed(x)
+        return self.pool(self.stack(tokens, only=reads(self.pool, tokens)))
 
 
 class ConvEncoder(nn.Module):

@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from sensorium.nn.sight import FirstOnly, LastOnly, Only
 from sensorium.types import Grid, Ragged, Tokens
 
 
@@ -71,3 +72,12 @@ class Bag(nn.Module):
         real = torch.arange(rows.shape[1], device=rows.device) < lengths[:, None]
         total = (tokens.x[0][rows] * real[:, :, None]).sum(dim=1)
         return self.proj(self.norm(total / lengths[:, None].sqrt().to(total.dtype)))
+
+
+def reads(pool: nn.Module, tokens: Tokens) -> Only:
+    """The tokens that a pool reads, where they are few; None for all."""
+    if isinstance(pool, First) and tokens.at is None:
+        return FirstOnly()
+    if isinstance(pool, Last) and isinstance(tokens.at, Ragged):
+        return LastOnly(tokens.at)
+    return None
