@@ -49,9 +49,7 @@ def prepared(net: nn.Module) -> nn.Module:
     """
     if not supported(net):
         raise ValueError("only a net on a processor, all float32 or all bfloat16, can be prepared")
-    own: dict[int, Any] = {
-        id(p): p for p in (*net.parameters(), *net.buffers())
-    }  # shared, not copied
+    shared: dict[int, Any] = {id(p): p for p in (*net.parameters(), *net.buffers())}
     twin = copy.deepcopy(net, shared).eval()
     for module in list(twin.modules()):
         if isinstance(module, MLP):
