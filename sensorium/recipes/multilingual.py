@@ -1,6 +1,6 @@
 """A contrast of pictures and texts in many languages, on all data that is openly licensed."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -9,7 +9,7 @@ from sensorium.data.joined import Joined
 from sensorium.data.order import Mixed, Order, Shuffled
 from sensorium.data.tokenizers import TrainedBPE, train_bpe
 from sensorium.datasets.coco_open import coco_open
-from sensorium.datasets.emoji import HELD_OUT_VENDOR, VENDORS, emoji
+from sensorium.datasets.emoji import HELD_OUT_VENDOR, VENDORS, Emoji, emoji
 from sensorium.datasets.openclipart import openclipart
 from sensorium.datasets.openstax import captions, multilingual
 from sensorium.datasets.storybooks import storybooks
@@ -97,8 +97,13 @@ def opened(data: str | None, packages: bool) -> dict[str, Sequence[Captioned]]:
 
 def tokenizer(parts: dict[str, Sequence[Captioned]]) -> TrainedBPE:
     """A vocabulary learnt from the training texts."""
-    texts = (text for part in parts.values() for i in range(len(part)) for text in part[i].texts)
+    texts = (text for part in parts.values() for texts in said(part) for text in texts)
     return train_bpe(texts, VOCAB, LENGTH, lower=True, truncate=True)
+
+
+def said(part: Any) -> Iterable[tuple[str, ...]]:
+    """The texts of a data set, without opening its pictures."""
+    return (part[i].texts for i in range(len(part))) if isinstance(part, Emoji) else part.texts
 
 
 class ManyScores(NamedTuple):
