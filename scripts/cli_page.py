@@ -20,8 +20,8 @@ HEAD = """# Command line
 `sensorium train RECIPE --help` the arguments of a recipe, which are those of its function.
 
 Exit codes: 0 done, 1 failed (one line on standard error says what, where and what to do), 2 wrong
-use, 130 stopped by a signal. Progress goes to standard error. With `--json` the last line of standard output is one JSON
-object with everything that was found.
+use, 130 stopped by a signal. Progress goes to standard error. With `--json` the last line of
+standard output is one JSON object with everything that was found.
 """
 
 
