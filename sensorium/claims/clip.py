@@ -33,7 +33,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from sensorium.claims.captions import (
     CLASSES,
@@ -113,7 +113,7 @@ def split(seed: int) -> tuple[list[Attributes], list[Attributes]]:
     return [CLASSES[i] for i in order[HELD_OUT:]], [CLASSES[i] for i in order[:HELD_OUT]]
 
 
-def arm(name: str, vocabulary: Vocabulary) -> tuple[nn.Module, Objective]:
+def arm(name: str, vocabulary: Vocabulary) -> tuple[Captioner | BagPredictor | Contrast, Objective]:
     """An arm's net and its objective."""
     size = len(vocabulary)
     if name == "captioning":
