@@ -10,6 +10,8 @@ from typing import Any
 
 import sensorium
 
+PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp")
+
 
 def main(argv: list[str] | None = None) -> int:
     """Runs a command; returns 0 when done, 1 when it failed, 2 for wrong use, 130 when stopped."""
@@ -28,9 +30,16 @@ def main(argv: list[str] | None = None) -> int:
     except BrokenPipeError:
         return 1
     except (ValueError, OSError) as error:
-        print(f"sensorium: {error}", file=sys.stderr)
+        print(f"sensorium: {told(error)}", file=sys.stderr)
         return 1
     return 0
+
+
+def told(error: ValueError | OSError) -> str:
+    """An error in words: of the system's, the file first and no number."""
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{os.fsdecode(error.filename)}: {error.strerror}"
+    return str(error)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -69,8 +78,9 @@ def parser() -> argparse.ArgumentParser:
 
     one = command("embed", embed, "write the vectors of pictures or texts to a .npy file")
     source(one)
-    one.add_argument("--images", nargs="+", help="picture files")
-    one.add_argument("--texts", nargs="+", help="texts")
+    what = one.add_mutually_exclusive_group(required=True)
+    what.add_argument("--images", nargs="+", help="picture files")
+    what.add_argument("--texts", nargs="+", help="texts")
     one.add_argument("--out", type=Path, required=True, help="the .npy file to write")
 
     one = command("index", index, "make pictures searchable; run again to bring up to date")
@@ -102,7 +112,8 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--out", type=Path, default=Path("docs/claims"), help="where results go")
 
     one = command("models", models, "list the systems, or show one")
-    one.add_argument("show", nargs="*", help="a system and a size: clip ViT-B/32")
+    one.add_argument("system", nargs="?", help="a system: clip")
+    one.add_argument("size", nargs="?", help="one of its sizes: ViT-B/32")
     command("recipes", recipes, "list what can be trained")
     command("datasets", datasets, "list the data sets that can be read")
     command("doctor", doctor, "say what this machine can do and what is missing")
@@ -147,6 +158,9 @@ def evaluate(options: argparse.Namespace, words: list[str]) -> None:
     if options.task == "list":
         show({name: (task.__doc__ or "").strip() for name, task in TASKS.items()}, options.json)
         return
+    at = options.records
+    if at is not None and (at.is_dir() or not at.absolute().parent.is_dir()):
+        raise ValueError(f"{at}: records go into a file in a folder that exists; choose another")
     model, bar = opened(options), Bar("embedding")
     words_of = options.templates
     found = evaluate(model, options.task, options.data, words_of, options.records, bar)
@@ -156,12 +170,8 @@ def evaluate(options: argparse.Namespace, words: list[str]) -> None:
 def classify(options: argparse.Namespace, words: list[str]) -> None:
     from sensorium.data import prompts
 
+    named = None if options.labels is None else names(options.labels)
     model = opened(options)
-    named = None
-    if options.labels is not None:
-        file = Path(options.labels)
-        text = file.read_text() if file.is_file() else options.labels.replace(",", "\n")
-        named = [line.strip() for line in text.splitlines() if line.strip()]
     templates = ("a photo of a {}.",)
     if options.templates is not None:
         given = options.templates
@@ -175,9 +185,32 @@ def classify(options: argparse.Namespace, words: list[str]) -> None:
     show(found, options.json)
 
 
-def embed(options: argparse.Namespace, words: list[str]) -> None:
-    from sensorium.verbs.save import save_array
+def names(said: str) -> list[str]:
+    """Labels from a file with one a line, or with commas between."""
+    file = Path(said)
+    lines = said.split(",")
+    if os.path.isfile(said):
+        try:
+            lines = file.read_text(encoding="utf-8-sig").splitlines()
+        except UnicodeDecodeError as wrong:
+            raise ValueError(
+                f"{said}: is no text in UTF-8 (byte {wrong.start}): save it so"
+            ) from None
+    elif len(lines) == 1 and (file.suffix or os.sep in said):
+        raise ValueError(f"{said}: no such file of labels (one name a line)")
+    found = [line.strip() for line in lines if line.strip()]
+    if not found:
+        raise ValueError("--labels names nothing: give names with commas between, or a file")
+    return found
 
+
+def embed(options: argparse.Namespace, words: list[str]) -> None:
+    from sensorium.verbs.save import check_place, save_array
+
+    check_place(options.out)
+    empty = [i for i, text in enumerate(options.texts or (), 1) if not text.strip()]
+    if empty:
+        raise ValueError(f"--texts: text {empty[0]} is empty; leave it out")
     vectors = opened(options).embed(images=options.images, texts=options.texts)
     save_array(options.out, vectors)
     show({"file": str(options.out), "shape": list(vectors.shape)}, options.json)
@@ -199,8 +232,8 @@ def search(options: argparse.Namespace, words: list[str]) -> None:
     from sensorium.verbs.open import load
     from sensorium.verbs.sheet import sheet
 
+    query = asked(options.query)
     model = load(options.model or made_with(options.index))
-    query = Path(options.query) if Path(options.query).is_file() else options.query
     hits = search(model, options.index, query, options.k)
     at = options.sheet or options.index.parent / f"{options.index.name}-search.png"
     sheet(at, query, hits)
@@ -210,6 +243,15 @@ def search(options: argparse.Namespace, words: list[str]) -> None:
         for h in hits
     ]
     show({"hits": found, "sheet": str(at)}, options.json)
+
+
+def asked(said: str) -> str | Path:
+    """A query: the path of a picture that is there, else words."""
+    if os.path.isfile(said):
+        return Path(said)
+    if os.path.isdir(said) or said.lower().endswith(PICTURES):
+        raise ValueError(f"{said}: no such picture; a query is words, or the path of a picture")
+    return said
 
 
 def import_(options: argparse.Namespace, words: list[str]) -> None:
@@ -245,7 +287,7 @@ def reproduce(options: argparse.Namespace, words: list[str]) -> None:
 def models(options: argparse.Namespace, words: list[str]) -> None:
     from sensorium.models.listing import one, table
 
-    show(one(*options.show) if options.show else table(), options.json)
+    show(one(options.system, options.size) if options.system else table(), options.json)
 
 
 def recipes(options: argparse.Namespace, words: list[str]) -> None:

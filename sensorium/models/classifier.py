@@ -17,9 +17,12 @@ def classifier(of: dict[str, Any], embed: int, classes: int) -> Classifier:
         classes: width of the head.
 
     Raises:
-        ValueError: the declaration is not valid.
+        ValueError: the declaration is not valid, or has no image tower to build on.
     """
+    whole = declared(of).build()
+    if "image" not in dict(whole.named_children()):
+        raise ValueError(f"model {of['function']} has no image tower: start from one such as CLIP")
     head = nn.Linear(embed, classes)
     nn.init.zeros_(head.weight)
     nn.init.zeros_(head.bias)
-    return Classifier(declared(of).build().get_submodule("image"), head)
+    return Classifier(whole.get_submodule("image"), head)

@@ -7,13 +7,19 @@ must be a public one of a module in `sensorium.models`, and its arguments are pl
 import importlib
 import inspect
 import pkgutil
+import typing
 from collections.abc import Callable, Iterator
+from math import isfinite
+from types import UnionType
 from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 
 import sensorium.models
+
+LARGEST, DEEPEST = 2**24, 1024  # sizes, and counts of layers, that a manifest may ask for
+DEPTHS = ("layers", "blocks")
 
 
 class Declaration(NamedTuple):
@@ -66,35 +72,76 @@ def declared(spec: dict[str, Any]) -> Declaration:
 
     Raises:
         ValueError: the function is not a public model function, or an argument is missing or
-            unknown; the message names it.
+            unknown, or of another type or size than it can have; the message names it.
     """
+    if not isinstance(spec, dict):
+        raise ValueError(f"a model is described by its function and args, not by {spec!r:.60}")
     module, _, name = str(spec.get("function", "")).rpartition(".")
     modules = [m.name for m in pkgutil.iter_modules(sensorium.models.__path__)]
     if module not in modules:
         raise ValueError(f"model function {spec.get('function')!r}: no such module in {modules}")
     function = getattr(importlib.import_module(f"sensorium.models.{module}"), name, None)
     own = f"sensorium.models.{module}"
-    if not inspect.isfunction(function) or function.__module__ != own or name.startswith("_"):
+    if not inspect.isfunction(function) or function.__module__ != own or not makes(function):
         raise ValueError(f"sensorium.models.{module} has no model function {name!r}")
     signature, args = inspect.signature(function), spec.get("args", {})
+    if not isinstance(args, dict):
+        raise ValueError(f"model {spec['function']}: args must be an object, not {args!r:.60}")
     missing, unknown = set(signature.parameters) - set(args), set(args) - set(signature.parameters)
     if missing or unknown:
         raise ValueError(
             f"model {spec['function']}: the manifest must give every argument; "
             f"missing {sorted(missing)}, unknown {sorted(unknown)}"
         )
-    return Declaration(function, {k: sized(signature.parameters[k], v) for k, v in args.items()})
+    kinds = {k: signature.parameters[k].annotation for k in args}
+    return Declaration(function, {k: read(k, kinds[k], v) for k, v in args.items()})
 
 
-def sized(parameter: inspect.Parameter, value: Any) -> Any:
-    """`value` as the NamedTuple that the parameter is annotated with, if it is one."""
-    kind = parameter.annotation
-    if not (inspect.isclass(kind) and issubclass(kind, tuple) and isinstance(value, dict)):
+def makes(function: Callable[..., Any]) -> bool:
+    """Whether a function says that it makes a net, and is public."""
+    made = function.__annotations__.get("return")
+    public = not function.__name__.startswith("_")
+    return public and inspect.isclass(made) and issubclass(made, nn.Module)
+
+
+def read(name: str, kind: Any, value: Any) -> Any:
+    """A JSON value as what the argument `name` is annotated with: sizes as their NamedTuple.
+
+    Raises:
+        ValueError: it is of another type, or a number that no model has.
+    """
+    origin, parts = typing.get_origin(kind), typing.get_args(kind)
+    if kind is Any or kind is inspect.Parameter.empty:
         return value
-    fields = kind._fields  # type: ignore[attr-defined]
-    if set(value) != set(fields):
-        raise ValueError(f"{parameter.name} needs the values {list(fields)}, not {sorted(value)}")
-    return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in value.items()})
+    if origin in (typing.Union, UnionType):
+        if value is None and type(None) in parts:
+            return None
+        return read(name, next(part for part in parts if part is not type(None)), value)
+    if origin is typing.Literal and value in parts:
+        return value
+    if inspect.isclass(kind) and issubclass(kind, tuple) and isinstance(value, dict):
+        fields: dict[str, Any] = kind.__annotations__
+        if set(value) != set(fields):
+            raise ValueError(f"{name} needs the values {list(fields)}, not {sorted(value)}")
+        return kind(**{k: read(f"{name}.{k}", fields[k], value[k]) for k in fields})
+    if origin is tuple and isinstance(value, (list, tuple)):
+        each = [parts[0]] * len(value) if Ellipsis in parts else list(parts)
+        if len(each) == len(value):
+            return tuple(read(name, part, v) for part, v in zip(each, value, strict=True))
+    plain_kind = origin or kind
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if plain_kind is int and number and isinstance(value, int):
+        most = DEEPEST if name.rpartition(".")[2] in DEPTHS else LARGEST
+        if 0 <= value <= most:
+            return value
+        raise ValueError(f"{name} is {value}: no model has that (0 to {most})")
+    if plain_kind is float and isinstance(value, (int, float)) and number and isfinite(value):
+        return value
+    if plain_kind in (str, bool, dict) and isinstance(value, plain_kind):
+        return value
+    raise ValueError(
+        f"{name} is {value!r:.60}, which is no {kind.__name__ if inspect.isclass(kind) else kind}"
+    )
 
 
 def systems() -> Iterator[tuple[str, Any]]:

@@ -1,6 +1,6 @@
 """A recipe from its name to scores: train, seal the checkpoint with probes, evaluate, report."""
 
-import json
+import math
 import os
 import platform
 import sys
@@ -14,16 +14,19 @@ from typing import Any
 import torch
 
 import sensorium
-from sensorium.recipes.find import arguments, recipe
+from sensorium.recipes.find import arguments, checked, recipe
 from sensorium.report.page import report
+from sensorium.train.checkpoint import latest
 from sensorium.train.loop import train, write_json
 from sensorium.train.run import Run
 from sensorium.verbs.load import load_folder
 from sensorium.verbs.prove import probes_of
 from sensorium.weights import folder as folders
+from sensorium.weights.header import parse_json
 
 PROBES = 4  # pictures, and texts, that a checkpoint carries to prove itself with
 NEEDED = ("torch", "numpy", "pillow", "safetensors", "tokenizers", "simplejpeg")
+MOST = 2**31  # steps of a run, samples of a step
 Say = Callable[[str], None]
 
 
@@ -36,7 +39,10 @@ def start(name: str, given: dict[str, Any], folder: Path, say: Say) -> dict[str,
     args = arguments(recipe(name), given)
     if leads() and (folder / "run.json").exists():
         raise ValueError(f"{folder} holds a run already: sensorium resume {folder}, or give --out")
+    refuse_odd(args)
     run = recipe(name)(**args)
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{folder}: is a file; a run needs a folder, give another name as --out")
     for ask in run.asks.values():
         ask.source()  # bad data is refused before anything is written
     folder.mkdir(parents=True, exist_ok=True)
@@ -49,13 +55,60 @@ def resume(folder: Path, say: Say) -> dict[str, Any]:
     """Goes on with a run from its newest checkpoint; on a finished run, evaluates it again.
 
     Raises:
-        ValueError: the folder holds no run.
+        ValueError: the folder holds no run, or its run.json was edited or damaged.
     """
-    if not (folder / "run.json").exists():
+    at = folder / "run.json"
+    if not at.is_file():
         raise ValueError(f"{folder} holds no run: there is no run.json in it")
-    said = json.loads((folder / "run.json").read_text())
-    run = recipe(said["recipe"])(**said["arguments"])
+    said = parse_json(at.read_bytes(), str(at))
+    name, args = said.get("recipe"), said.get("arguments")
+    if not isinstance(name, str) or not isinstance(args, dict):
+        raise ValueError(f"{at}: names no recipe and its arguments: it was edited; train anew")
+    try:
+        refuse_odd(args)
+        run = recipe(name)(**checked(recipe(name), args))
+    except ValueError as wrong:
+        raise ValueError(f"{at}: {wrong}") from wrong
+    refuse_damaged(folder)
     return finish(run, folder, say)
+
+
+def refuse_damaged(folder: Path) -> None:
+    """Refuses to go on from a newest checkpoint of which a byte has changed.
+
+    Raises:
+        ValueError: says which, and which older one is whole.
+    """
+    newest = latest(folder)
+    if newest is None:
+        return
+    try:
+        folders.load(newest, full_check=True)
+    except ValueError as wrong:
+        others = [at for at in newest.parent.glob("step-*") if at.name < newest.name]
+        way = f"the run goes on from {max(others)}" if others else "the run starts anew"
+        raise ValueError(f"{wrong}\n  Move {newest} away, resume again, and {way}.") from wrong
+
+
+def refuse_odd(args: dict[str, Any]) -> None:
+    """Refuses numbers with which nothing can be trained, before anything is written.
+
+    Raises:
+        ValueError: names the argument and its limits.
+    """
+    for name in ("steps", "batch", "slices"):
+        if name in args and not 1 <= args[name] <= MOST:
+            raise ValueError(f"--{name} {args[name]}: from 1 to {MOST:,} is possible")
+    if "lr" in args and not 0 <= args["lr"] < math.inf:
+        raise ValueError(f"--lr {args['lr']}: a learning rate is a number from 0 up")
+    if "seed" in args and not 0 <= args["seed"] < 2**63:
+        raise ValueError(f"--seed {args['seed']}: a seed is a number from 0 to 2^63 - 1")
+    pieces = int(os.environ.get("WORLD_SIZE", "1")) * args.get("slices", 1)
+    if args.get("batch", pieces) % pieces:
+        raise ValueError(
+            f"a batch of {args['batch']} cannot be cut evenly for all ranks and slices: choose a "
+            f"multiple of {pieces}"
+        )
 
 
 def finish(run: Run, folder: Path, say: Say) -> dict[str, Any]:

@@ -153,6 +153,8 @@ def search(
         vector = model.embed(texts=[query])[0]
     else:
         vector = model.embed(images=[query])[0]
+    if not store.files:
+        raise DataError(f"{store.at}: the index holds no picture; run `sensorium index` on some")
     rows = nearest(store, vector, k)
     scores = dict(zip(rows.tolist(), (store.take(rows) @ vector).tolist(), strict=True))
     names = [(name, scores[f.row]) for name, f in store.files.items() if f.row in scores]
@@ -185,7 +187,7 @@ def made_with(at: str | os.PathLike[str]) -> str:
         DataError: no index, or one whose model was never saved.
     """
     lay = read_manifest(Path(at)).get("checkpoint")
-    if not lay:
+    if not isinstance(lay, str) or not lay:
         raise DataError(f"{at}: the index does not say where its model is; say it with --model")
     return lay
 

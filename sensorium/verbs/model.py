@@ -69,7 +69,7 @@ class Model:
             raise ValueError("this model is a classifier: it has no space of pictures and texts")
         if images is not None:
             return self._run(self._pictures, net.embed_image, listed(images, "images"), batch)
-        texts = listed(texts or (), "texts")
+        texts = worded(texts, "texts")
         order = sorted(range(len(texts)), key=lambda i: len(texts[i]))  # like lengths together
         vectors = self._run(self._texts, net.embed_text, [texts[i] for i in order], batch)
         out = np.empty_like(vectors)
@@ -108,6 +108,7 @@ class Model:
         self, labels: Sequence[str], templates: Sequence[str]
     ) -> Float[np.ndarray, "v e"]:
         """One unit vector a label: the mean over the templates of the texts' unit vectors."""
+        templates = worded(templates, "templates")
         bad = [t for t in templates if "{}" not in t]
         if bad or not templates:
             raise ValueError(f"every template needs a {{}} where the label goes: {bad or 'none'}")
@@ -150,6 +151,8 @@ class Model:
     def _run(self, read, verb, items: Sequence[Any], batch: int) -> np.ndarray:
         if not items:
             raise ValueError("nothing to work on: the list is empty")
+        if batch < 1:
+            raise ValueError(f"batch is {batch}: at least one must be taken at a time")
         parts = [verb(read(items[i : i + batch])) for i in range(0, len(items), batch)]
         return torch.cat(parts).float().cpu().numpy()
 
@@ -161,8 +164,19 @@ def listed(items: Any, what: str) -> list[Any]:
     return list(items)
 
 
+def worded(items: Any, what: str) -> list[str]:
+    """`items` as a list of texts."""
+    out = listed(items, what)
+    other = sorted({type(item).__name__ for item in out if not isinstance(item, str)})
+    if other:
+        raise ValueError(f"{what} must be of type str; among them are {', '.join(other)}")
+    return out
+
+
 def checked_labels(labels: Sequence[str] | None) -> list[str]:
     """Labels, none missing and none twice."""
+    if labels is not None:
+        labels = worded(labels, "labels")
     if not labels:
         raise ValueError("this model has no labels of its own: pass labels=[...] (--labels)")
     twice = sorted({x for x in labels if list(labels).count(x) > 1})

@@ -67,6 +67,8 @@ def load(
             text lists the choices.
         OSError: it cannot be opened.
     """
+    if not isinstance(source, (str, os.PathLike)):
+        raise WeightsError(f"a model is loaded from a path, not from a {type(source).__name__}")
     at = Path(source)
     foreign = any((at / name).is_file() for name in (*FILES, *PICKLED))
     if (at / MANIFEST).is_file() or (at.is_dir() and layout is None and not foreign):

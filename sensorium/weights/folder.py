@@ -125,7 +125,7 @@ def load(folder: str | os.PathLike[str], full_check: bool = False) -> Checkpoint
             raise WeightsError(f"{at / name}: {some(twice)} are in an earlier file too")
         tensors.update(part)
     for alias, name in manifest["tied"].items():
-        if alias in tensors or name not in tensors:
+        if alias in tensors or not isinstance(name, str) or name not in tensors:
             raise WeightsError(
                 f"{at / MANIFEST}: tied name {alias} -> {name} does not fit the weights"
             )
@@ -149,6 +149,8 @@ def read_manifest(folder: str | os.PathLike[str]) -> dict[str, Any]:
             else ""
         )
         raise WeightsError(f"{at}: there is no such folder{hint}")
+    if (at / "checkpoint" / MANIFEST).is_file() and not path.is_file():
+        raise WeightsError(f"{at}: this is a run's folder; its checkpoint is {at / 'checkpoint'}")
     if not path.is_file():
         raise WeightsError(
             f"{at}: no {MANIFEST}, so this is not a checkpoint folder; a published file is brought"

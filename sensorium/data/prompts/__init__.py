@@ -56,7 +56,10 @@ def _table(name: str) -> tuple[tuple[tuple[str, ...], ...], tuple[str, ...]]:
     if name not in names():
         near = get_close_matches(str(name).lower(), names(), n=3)
         hint = f"did you mean {' or '.join(near)}? " if near else ""
-        raise DataError(f"no prompts called {name!r}; {hint}there are: {', '.join(names())}")
+        raise DataError(
+            f"no prompts called {name!r}; {hint}there are: {', '.join(names())}. A prompt of your "
+            "own has a {} where the name of the class goes"
+        )
     table = json.loads((files(__name__) / "tables" / f"{name}.json").read_text("utf-8"))
     called = tuple((c,) if isinstance(c, str) else tuple(c) for c in table["classes"])
     return called, tuple(table["templates"])
