@@ -1,6 +1,7 @@
 """Activations by name. A checkpoint says which one it was trained with; nothing is assumed."""
 
 from functools import partial
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -11,7 +12,32 @@ class QuickGELU(nn.Module):
     """x * sigmoid(1.702 x), the cheap GELU that the CLIP paper's weights were trained with."""
 
     def forward(self, x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
-        return x * torch.sigmoid(1.702 * x)
+        return _Quick.apply(x)  # type: ignore[return-value]
+
+
+class _Quick(torch.autograd.Function):
+    """x * sigmoid(z), z = 1.702 x. That is SiLU(z) / 1.702, and its slope is SiLU's at z.
+
+    Two kernels go back where autograd would take five, and one tensor is kept instead of two.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: Tensor) -> Tensor:  # type: ignore[override]
+        return torch.sigmoid(1.702 * x).mul_(x)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:  # type: ignore[override]
+        z = 1.702 * ctx.saved_tensors[0]
+        if torch.is_grad_enabled():  # a second derivative is wanted, which the kernel has not
+            s = torch.sigmoid(z)
+            return grad * (s + z * s * (1 - s))
+        return torch.ops.aten.silu_backward(grad, z)
 
 
 ACTIVATIONS = {

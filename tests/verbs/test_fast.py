@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
 
 from sensorium.data.ragged import lay
 from sensorium.data.tokenizers import ClipBPE
@@ -11,9 +12,9 @@ from sensorium.forms.dual import Dual
 from sensorium.media import transform
 from sensorium.media.specs import openai_clip
 from sensorium.models.clip import TINY, TextSize, ViTSize, clip_vit
-from sensorium.nn.activation import ACTIVATIONS, activation
+from sensorium.nn.activation import ACTIVATIONS, QuickGELU, activation
 from sensorium.nn.block import MLP, Block, Pre, Stack, layer_norm, post_layer, pre_layer
-from sensorium.nn.sight import FirstOnly, LastOnly, View
+from sensorium.nn.sight import FirstOnly, LastOnly, View, soft
 from sensorium.types import Ids, Ragged, Tokens
 from sensorium.verbs.fast import prepared, stamp, supported
 from sensorium.verbs.load import cast
@@ -157,3 +158,35 @@ def test_texts_that_see_both_ways_are_narrowed_alike() -> None:
     narrow, whole = stack(tokens, only=LastOnly(at)), stack(tokens)
     assert torch.allclose(narrow.x, whole.x[:, ids.rows[:, -1]], atol=1e-12)
     assert isinstance(narrow.at, Ragged) and narrow.at.lengths.tolist() == [1] * len(TEXTS)
+
+
+# --- kernels -------------------------------------------------------------------------------------
+
+
+def test_the_slope_of_quick_gelu_is_that_of_its_formula() -> None:
+    act, x = QuickGELU(), torch.randn(40, dtype=torch.float64, requires_grad=True)
+    formula = x * torch.sigmoid(1.702 * x)
+    assert torch.equal(act(x), formula)
+    wanted = torch.autograd.grad(formula.sum(), x)[0]
+    assert torch.allclose(torch.autograd.grad(act(x).sum(), x)[0], wanted, atol=1e-12)
+    assert torch.autograd.gradgradcheck(act, x)
+
+
+@pytest.mark.parametrize("case", ["all", "causal", "padded", "blind"])
+def test_attention_by_plain_products_is_attention(case: str) -> None:
+    """In bfloat16 on a processor; the twin is torch's kernel in float64."""
+    q, k, v = (torch.randn(2, 3, 6, 8, dtype=torch.bfloat16, requires_grad=True) for _ in range(3))
+    mask = torch.ones(2, 1, 6, 6, dtype=torch.bool)
+    mask[1, :, :, 4:] = False
+    if case == "blind":
+        mask[0, :, 2] = False
+    seen = mask if case in ("padded", "blind") else None
+    wide = [x.detach().double().requires_grad_() for x in (q, k, v)]
+    got = soft(q, k, v, seen, causal=case == "causal")
+    wanted = scaled_dot_product_attention(*wide, attn_mask=seen, is_causal=case == "causal")
+    assert torch.allclose(got.double(), wanted, atol=2e-2)
+    if case == "blind":
+        assert not got[0, :, 2].any()
+    one = torch.autograd.grad(got.square().sum(), (q, k, v))
+    other = torch.autograd.grad(wanted.square().sum(), wide)
+    assert all(torch.allclose(a.double(), b, atol=1e-1) for a, b in zip(one, other, strict=True))
