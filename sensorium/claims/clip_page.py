@@ -68,21 +68,15 @@ def at(record: Record, design: Design, arm: str, place: int) -> Interval:
 def plot(record: Record, design: Design, path: Path) -> None:
     """Left the accuracy of the arms along training, right the contrastive arm by prompts."""
     figure, (left, right) = look.canvas((1.7, 1.0))
+    lines = []
     for arm, colour in zip(ARMS, look.COLOURS, strict=True):
         found = [at(record, design, arm, place) for place in range(len(design.seen))]
         left.plot(design.seen, [f.value for f in found], color=colour, linewidth=2)
         for seed in design.seeds:
             each = [100 * value for value in curve(record, arm, seed)]
             left.plot(design.seen, each, color=colour, linewidth=0.7, alpha=0.35)
-        left.annotate(
-            arm,
-            (design.seen[-1], found[-1].value),
-            xytext=(8, 0),
-            textcoords="offset points",
-            color=colour,
-            va="center",
-            annotation_clip=False,
-        )
+        lines.append((arm, colour, found[-1].value))
+    look.names(left, design.seen[-1], lines, apart=6)
     left.axhline(100 / HELD_OUT, color=look.SOFT, linewidth=1, linestyle=(0, (4, 3)))
     left.text(design.seen[0], 100 / HELD_OUT - 1, "chance", color=look.SOFT, fontsize=9, va="top")
     left.set_xscale("log", base=2)
@@ -92,15 +86,18 @@ def plot(record: Record, design: Design, path: Path) -> None:
     look.title(
         left, "Zero-shot on classes never shown", "accuracy in %, against pictures seen in training"
     )
-    for place, key in enumerate(PROMPTS):
-        each = [100 * record.get(arm="contrast", seed=seed)[key] for seed in design.seeds]
+    right.axhline(0, color=look.SOFT, linewidth=1)
+    pairs = [("one", "bare"), ("ensemble", "one")]
+    for place, (better, worse) in enumerate(pairs):
+        each = differences(record, design, better, worse)
         found = over_seeds(each)
         bar = [[found.value - found.low], [found.high - found.value]]
         right.errorbar([place], [found.value], bar, color=look.COLOURS[2], capsize=5, marker="o")
         right.scatter([place + 0.12] * len(each), each, color=look.SOFT, s=14, alpha=0.7)
-    right.set_xticks(range(len(PROMPTS)), PROMPTS.values())
-    right.set_xlim(-0.5, len(PROMPTS) - 0.5)
-    look.title(right, "Contrast, by prompts", "accuracy in %, 95% interval; dots are seeds")
+    labels = [f"{PROMPTS[better]}\nless {PROMPTS[worse]}" for better, worse in pairs]
+    right.set_xticks(range(len(pairs)), labels)
+    right.set_xlim(-0.5, len(pairs) - 0.5)
+    look.title(right, "Contrast: what prompts gain", "points, 95% interval; small dots are seeds")
     look.save(figure, path)
 
 
@@ -127,21 +124,23 @@ def text(record: Record, design: Design, found: list[Verdict]) -> str:
         arm: sum(row.cpu for row in record.rows if row.job["arm"] == arm) / len(design.seeds)
         for arm in ARMS
     }
-    return PAGE.format(
-        verdicts=look.table(found),
-        words=ratio(found[0]),
-        contrast=ratio(found[1]),
-        rows="\n".join(rows),
-        prompts="; ".join(
-            f"{name} {e.value:.1f}% ({e.low:.1f} to {e.high:.1f})"
-            for name, e in zip(PROMPTS.values(), ends, strict=True)
-        ),
-        seeds=len(design.seeds),
-        batch=design.batch,
-        rates=", ".join(f"{arm} {rate:g}" for arm, rate in design.rate.items()),
-        spent=", ".join(f"{arm} {seconds:.0f} s" for arm, seconds in spent.items()),
-        beside=look.beside(found),
-        cost=look.cost(record),
+    return look.wrapped(
+        PAGE.format(
+            verdicts=look.table(found),
+            words=ratio(found[0]),
+            contrast=ratio(found[1]),
+            rows="\n".join(rows),
+            prompts="; ".join(
+                f"{name} {e.value:.1f}% ({e.low:.1f} to {e.high:.1f})"
+                for name, e in zip(PROMPTS.values(), ends, strict=True)
+            ),
+            seeds=len(design.seeds),
+            batch=design.batch,
+            rates=", ".join(f"{arm} {rate:g}" for arm, rate in design.rate.items()),
+            spent=", ".join(f"{arm} {seconds:.0f} s" for arm, seconds in spent.items()),
+            beside=look.beside(found),
+            cost=look.cost(record),
+        )
     )
 
 

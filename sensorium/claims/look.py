@@ -1,6 +1,8 @@
 """How the claims' plots look, and the parts that their pages share."""
 
 import platform
+import re
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -38,6 +40,42 @@ def title(ax: Any, text: str, note: str) -> None:
     """A plot's title, and below it what its axes are."""
     ax.set_title(text, loc="left", color=INK, fontsize=11, fontweight="bold", pad=22)
     ax.text(0, 1.03, note, transform=ax.transAxes, color=SOFT, fontsize=9)
+
+
+def names(ax: Any, end: int, lines: Sequence[tuple[str, str, float]], apart: int) -> None:
+    """Each line's name in its colour where it ends at x = `end`, at least `apart` from the next.
+
+    `lines` are (name, colour, last value).
+    """
+    last = float("-inf")
+    for name, colour, value in sorted(lines, key=lambda line: line[2]):
+        last = max(value, last + apart)
+        ax.annotate(
+            name,
+            (end, last),
+            xytext=(8, 0),
+            textcoords="offset points",
+            color=colour,
+            va="center",
+            annotation_clip=False,
+        )
+
+
+def wrapped(page: str) -> str:
+    """A page whose prose is cut into lines of at most 100 characters; tables are left alone."""
+    lines: list[str] = []
+    for block in page.split("\n\n"):
+        parts = re.split(r"\n(?=- )", block)
+        lines.append("\n".join(part if "|" in part else filled(part) for part in parts))
+    return "\n\n".join(lines) + "\n" * (not lines[-1].endswith("\n"))
+
+
+def filled(part: str) -> str:
+    """One paragraph, or one item of a list."""
+    indent = "  " if part.startswith("- ") else ""
+    return textwrap.fill(
+        " ".join(part.split()), 100, subsequent_indent=indent, break_on_hyphens=False
+    )
 
 
 def save(figure: Any, path: Path) -> None:
