@@ -63,6 +63,8 @@ def clip(
 
 def drawings(held_out: str, effort: Effort) -> Material:
     """The emoji of every vendor but the one held out; each emoji at most once a batch."""
+    if held_out not in VENDORS:
+        raise ValueError(f"no vendor is called {held_out!r}; there are: {', '.join(VENDORS)}")
     out = next((d for d in DESIGNS if held_out in d), {held_out})
 
     def samples() -> tuple[Sequence[Captioned], Order]:

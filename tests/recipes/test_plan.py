@@ -79,7 +79,7 @@ def test_a_cost_counts_what_can_be_counted_by_hand() -> None:
 def test_operations_are_twice_the_products_forward_and_twice_that_back() -> None:
     """The tiny net: 4 patches and a class token, texts of any length, two layers, width 32.
 
-    Of the last layer all tokens have keys and values; the rest of it is worked out where it is read.
+    Of the last layer all tokens have keys and values; the rest is worked out where it is read.
     """
     loaded = Positions(tiny().asks["contrast"].source(), 0)[[*range(8)]]
     d, tokens, words = NET["image"].width, 8 * 5, len(loaded.batch.text.ids)
