@@ -32,6 +32,10 @@ class Corrupt(NamedTuple):
     id: str
     reason: str
 
+    def named(self) -> str:
+        """The reason, with the name in front once."""
+        return self.reason if self.reason.startswith(self.id) else f"{self.id}: {self.reason}"
+
 
 class Loaded(NamedTuple):
     """A batch, the indices it holds, and the samples that had to be replaced."""
@@ -70,7 +74,7 @@ class Positions(Dataset):
             except (ValueError, OSError) as error:
                 bad.append(Corrupt(index, name, str(error)))
                 index = replacement(index, again, len(self.source.data))
-        named = "; ".join(f"{c.id}: {c.reason}" for c in bad[:3])
+        named = "; ".join(c.named() for c in bad[:3])
         raise DataError(f"{TRIES} samples in a row could not be read, the first ones: {named}")
 
 
@@ -104,18 +108,36 @@ def load(
     source: Source, positions: Iterator[list[int]], seed: int, workers: int
 ) -> Iterator[Loaded]:
     """Batches at the given positions, in order, read ahead by `workers` processes (0: none)."""
-    dataset = Positions(source, seed)
     if workers == 0:
+        dataset = Positions(source, seed)
         return (dataset[p] for p in positions)
     loader = DataLoader(
-        dataset,
+        Told(source, seed),
         batch_size=None,
         sampler=positions,  # type: ignore[arg-type]  # any iterable will do
         num_workers=workers,
         prefetch_factor=2,
         collate_fn=identity,
     )
-    return iter(loader)
+    return raised(iter(loader))
+
+
+class Told(Positions):
+    """The same, but an error is a value: raised in a worker, its text would be a traceback."""
+
+    def __getitem__(self, positions: list[int]) -> Any:
+        try:
+            return super().__getitem__(positions)
+        except DataError as error:
+            return error
+
+
+def raised(batches: Iterator[Any]) -> Iterator[Loaded]:
+    """Batches as they come; an error among them is raised here, in the process that trains."""
+    for batch in batches:
+        if isinstance(batch, DataError):
+            raise batch
+        yield batch
 
 
 def identity(x: Any) -> Any:

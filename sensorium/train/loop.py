@@ -29,6 +29,8 @@ from sensorium.train.run import Run
 from sensorium.train.schedule import warmup_cosine
 from sensorium.train.step import Step
 
+FEW = 3  # samples that may be corrupt in a set so small that its share is less
+
 
 class Interrupted(KeyboardInterrupt):
     """The run was asked to stop (SIGINT or SIGTERM); its state is saved at `at`."""
@@ -224,14 +226,15 @@ def note_corrupt(
 ) -> None:
     """Counts and names samples that could not be read; stops above the share that is allowed."""
     for name, batches in loaded.items():
-        found = {f"{name}/{c.index}": f"{c.id}: {c.reason}" for b in batches for c in b.corrupt}
+        found = {f"{name}/{c.index}": c.named() for b in batches for c in b.corrupt}
         fresh = found.keys() - seen.keys()
         seen |= found
         bad = [reason for key, reason in seen.items() if key.rpartition("/")[0] == name]
-        if fresh and len(bad) > max(1.0, share * len(data[name])):
+        allowed = max(FEW if share > 0 else 1, int(share * len(data[name])))
+        if fresh and len(bad) > allowed:
             raise ValueError(
-                f"{len(bad)} of {len(data[name])} samples cannot be read, more than the allowed "
-                f"share of {share:.1%}: {'; '.join(bad[:5])}"
+                f"{len(bad)} of {len(data[name])} samples cannot be read, more than the {allowed} "
+                f"that are allowed: {'; '.join(bad[:5])}. Mend them or take them out"
             )
 
 
