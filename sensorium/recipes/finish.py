@@ -4,9 +4,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from sensorium.data.joined import Subset
 from sensorium.datasets.emoji import emoji
 from sensorium.datasets.folder import folder
 from sensorium.datasets.parts import part
+from sensorium.media import open_image
 from sensorium.tasks.retrieval import retrieve
 from sensorium.tasks.scores import to_json
 from sensorium.types import Captioned
@@ -52,14 +54,28 @@ class PictureScores(NamedTuple):
     data: str
 
     def samples(self) -> Sequence[Captioned]:
-        return part(folder(self.data), "test")
+        return readable(part(folder(self.data), "test"))[0]
 
     def scores(self, model: Model, records: Path, say: Say) -> dict[str, Any]:
-        samples = self.samples()
+        samples, unreadable = readable(part(folder(self.data), "test"))
+        note = {"unreadable": unreadable} if unreadable else {}
         if len(samples) == 0:
-            return {"scores": {}, "note": "too few pictures: none was kept for the scores"}
+            return {"scores": {}, "note": "too few pictures: none was kept for the scores"} | note
         about = {"split": "the tenth kept from training", "model": model.fingerprint()}
         found = retrieve(
             model, samples, path=records / "retrieval.jsonl.gz", about=about, progress=say
         )
-        return to_json(found)
+        return to_json(found) | note
+
+
+def readable(samples: Subset) -> tuple[Subset, list[str]]:
+    """The samples whose picture can be read, and for each of the others why not, by its name."""
+    kept, unreadable = [], []
+    for place, index in enumerate(samples.indices):
+        try:
+            one = samples[place]
+            open_image(one.image, name=one.id)
+            kept.append(index)
+        except (ValueError, OSError) as wrong:
+            unreadable.append(str(wrong))
+    return Subset(samples.data, kept), unreadable
