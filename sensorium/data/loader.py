@@ -1,5 +1,6 @@
 """From positions to batches, in worker processes; corrupt samples are counted, named, replaced."""
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -118,6 +119,7 @@ def load(
         num_workers=workers,
         prefetch_factor=2,
         collate_fn=identity,
+        worker_init_fn=courteous,
     )
     return raised(iter(loader))
 
@@ -138,6 +140,11 @@ def raised(batches: Iterator[Any]) -> Iterator[Loaded]:
         if isinstance(batch, DataError):
             raise batch
         yield batch
+
+
+def courteous(worker: int) -> None:
+    """A worker reads ahead in the time that training leaves over."""
+    os.nice(10)
 
 
 def identity(x: Any) -> Any:

@@ -1,6 +1,6 @@
 """From a spec (see `sensorium.media.specs`) to the function it describes: a picture to a tensor."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -60,9 +60,15 @@ class Transform:
 
     def normalise(self, pixels: Pixels, *, out: Tensor | None = None) -> Float[Tensor, "3 y x"]:
         """(pixels / 255 - mean) / std, in ToTensor's and Normalize's order of operations."""
-        plane = torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
-        plane = plane.to(torch.float32).div_(255).sub_(self._mean).div_(self._std)
+        plane = self._scaled(torch.from_numpy(pixels).permute(2, 0, 1).contiguous())
         return plane if out is None else out.copy_(plane)
+
+    def batch(self, pixels: Sequence[Pixels]) -> Float[Tensor, "b 3 y x"]:
+        """Pictures of one size, each as `normalise` gives it, in one pass; channels lie last."""
+        return self._scaled(torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2))
+
+    def _scaled(self, plane: Tensor) -> Tensor:
+        return plane.to(torch.float32).div_(255).sub_(self._mean).div_(self._std)
 
 
 # --- the algorithms: (spec, picture) -> pixels ---------------------------------------------------
@@ -125,12 +131,40 @@ def _turbo_square(spec: Spec, source: Source, name: str | None, budget: Budget) 
 
 
 def _plain_square(spec: Spec, source: Source, name: str | None, budget: Budget) -> Pixels:
-    array = np.array(_open(spec, source, name, budget))
+    return _interpolated(np.array(_open(spec, source, name, budget)), (spec["size"],) * 2)
+
+
+def _interpolated(array: np.ndarray, size: tuple[int, int]) -> Pixels:
+    """Bilinear to (width, height) without anti-aliasing, in float."""
     plane = torch.from_numpy(array).permute(2, 0, 1)[None].float()
     plane = torch.nn.functional.interpolate(
-        plane, (spec["size"],) * 2, mode="bilinear", align_corners=False, antialias=False
+        plane, (size[1], size[0]), mode="bilinear", align_corners=False, antialias=False
     )
     return plane[0].permute(1, 2, 0).numpy()
+
+
+def shorter_and_longer(width: int, height: int, resize: int, size: int) -> tuple[int, int]:
+    """Width and height with the shorter side `resize`, or less: the longer is at most `size`.
+
+    Rounded as bottom-up attention's programs do, halves up; never under one pixel.
+    """
+    scale = resize / min(width, height)
+    if int(scale * max(width, height) + 0.5) > size:
+        scale = size / max(width, height)
+    return max(1, int(width * scale + 0.5)), max(1, int(height * scale + 0.5))
+
+
+def _pillow_shorter(spec: Spec, source: Source, name: str | None, budget: Budget) -> Pixels:
+    image = _open(spec, source, name, budget)
+    size = shorter_and_longer(*image.size, spec["resize"], spec["size"])
+    return _rgb_array(_resize(spec, image, size, called(source, name)), called(source, name))
+
+
+def _plain_shorter(spec: Spec, source: Source, name: str | None, budget: Budget) -> Pixels:
+    array = np.array(_open(spec, source, name, budget))
+    width, height = array.shape[1], array.shape[0]
+    size = shorter_and_longer(width, height, spec["resize"], spec["size"])
+    return _interpolated(array, size)
 
 
 _PIXELS: dict[str, Callable[[Spec, Source, str | None, Budget], Pixels]] = {
@@ -140,6 +174,8 @@ _PIXELS: dict[str, Callable[[Spec, Source, str | None, Budget], Pixels]] = {
     "turbo-shorter-crop/1": _turbo_shorter_crop,
     "turbo-square/1": _turbo_square,
     "plain-square/1": _plain_square,
+    "pillow-shorter/1": _pillow_shorter,
+    "plain-shorter/1": _plain_shorter,
 }
 
 

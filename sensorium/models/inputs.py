@@ -4,13 +4,13 @@ import hashlib
 
 import numpy as np
 import torch
-from jaxtyping import Float
-from torch import Tensor
+from PIL import Image
 
 from sensorium.data.ragged import lay
 from sensorium.data.tokenizers import Tokenizer
 from sensorium.media import Transform
 from sensorium.media.augment import Ranges, augment
+from sensorium.media.transforms import Pixels
 from sensorium.types import Captioned, ImageLabel, ImageText, Labelled
 
 
@@ -27,7 +27,7 @@ class Views:
 
     def __init__(self, source: Transform, size: int, ranges: Ranges, budget: int = 256 << 20):
         self.source, self.size, self.ranges, self.budget = source, size, ranges, budget
-        self.kept: dict[bytes, np.ndarray] = {}
+        self.kept: dict[bytes, Image.Image] = {}
         self.bytes = 0
 
     def __call__(self, image: bytes, name: str, rng: np.random.Generator) -> np.ndarray:
@@ -35,15 +35,16 @@ class Views:
         content = hashlib.sha256(image).digest()
         seen = self.kept.get(content)
         if seen is None:
-            seen = self.source.pixels(image, name=name)
-            if self.bytes + seen.nbytes <= self.budget:
+            pixels = self.source.pixels(image, name=name)
+            seen = Image.fromarray(pixels)
+            if self.bytes + pixels.nbytes <= self.budget:
                 self.kept[content] = seen
-                self.bytes += seen.nbytes
+                self.bytes += pixels.nbytes
         return augment(seen, self.size, rng, self.ranges)
 
 
 class PairInputs:
-    """Captioned picture to (pixels, ids).
+    """Captioned picture to (pixels, ids); `batch` makes the net's input of a list of those.
 
     Without `rng` the picture passes `transform` and the text is the first one. With it the picture
     is augmented, and the text is drawn: the first one with chance `first`, else any of the others.
@@ -56,7 +57,7 @@ class PairInputs:
 
     def __call__(
         self, sample: Captioned, rng: np.random.Generator | None
-    ) -> tuple[Float[Tensor, "3 y x"], list[int]]:
+    ) -> tuple[Pixels, list[int]]:
         text = sample.texts[0] if rng is None else self.draw(sample.texts, rng)
         ids = self.tokenizer.encode(text, where=sample.id)
         return pixels(sample.image, sample.id, self.transform, self.views, rng), ids
@@ -70,17 +71,26 @@ class PairInputs:
             return texts[0] if one else texts[1 + int(rng.integers(len(texts) - 1))]
         return texts[int(rng.integers(len(texts)))]
 
+    def batch(self, items: list[tuple[Pixels, list[int]]]) -> ImageText:
+        """Pictures and texts, the texts laid end to end."""
+        return ImageText(
+            self.transform.batch([p for p, _ in items]), lay([ids for _, ids in items])
+        )
+
 
 class LabelInputs:
-    """Labelled picture to (pixels, label), augmented when there is an `rng`."""
+    """Labelled picture to (pixels, label), augmented when there is an `rng`; and their `batch`."""
 
     def __init__(self, transform: Transform, views: Views | None):
         self.transform, self.views = transform, views
 
-    def __call__(
-        self, sample: Labelled, rng: np.random.Generator | None
-    ) -> tuple[Float[Tensor, "3 y x"], int]:
+    def __call__(self, sample: Labelled, rng: np.random.Generator | None) -> tuple[Pixels, int]:
         return pixels(sample.image, sample.id, self.transform, self.views, rng), sample.label
+
+    def batch(self, items: list[tuple[Pixels, int]]) -> ImageLabel:
+        """Pictures and labels."""
+        label = torch.tensor([y for _, y in items])
+        return ImageLabel(self.transform.batch([p for p, _ in items]), label)
 
 
 def pixels(
@@ -89,18 +99,8 @@ def pixels(
     transform: Transform,
     views: Views | None,
     rng: np.random.Generator | None,
-) -> Float[Tensor, "3 y x"]:
-    """A picture as the net reads it; augmented if there is an `rng` and a way to."""
+) -> Pixels:
+    """A picture before it is normalised; augmented if there is an `rng` and a way to."""
     if rng is None or views is None:
-        return transform(image, name=name)
-    return transform.normalise(views(image, name, rng))
-
-
-def pairs(items: list[tuple[Tensor, list[int]]]) -> ImageText:
-    """A batch of pictures and texts, the texts laid end to end."""
-    return ImageText(torch.stack([p for p, _ in items]), lay([ids for _, ids in items]))
-
-
-def labels(items: list[tuple[Tensor, int]]) -> ImageLabel:
-    """A batch of pictures and labels."""
-    return ImageLabel(torch.stack([p for p, _ in items]), torch.tensor([y for _, y in items]))
+        return transform.pixels(image, name=name)
+    return views(image, name, rng)

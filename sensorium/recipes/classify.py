@@ -18,7 +18,7 @@ from sensorium.media import canvas, transform
 from sensorium.media.augment import Ranges
 from sensorium.models.classifier import classifier
 from sensorium.models.declaration import Declaration
-from sensorium.models.inputs import LabelInputs, Views, labels
+from sensorium.models.inputs import LabelInputs, Views
 from sensorium.objectives.classify import Classify
 from sensorium.recipes.contrast import LARGER, PLAIN
 from sensorium.tasks.classification import classification
@@ -81,7 +81,8 @@ def classify(
     @cache
     def source() -> Source:
         order = Shuffled(len(found().train), seed)
-        return Source(found().train, order, LabelInputs(look, views), labels)
+        inputs = LabelInputs(look, views)
+        return Source(found().train, order, inputs, inputs.batch)
 
     def package() -> Package:
         manifest = {

@@ -10,13 +10,11 @@ from sensorium.data.order import Order
 from sensorium.data.tokenizers import ClipBPE, TrainedBPE
 from sensorium.media import canvas, transform
 from sensorium.media.augment import Ranges
-from sensorium.models import clip as models
 from sensorium.models.declaration import Declaration
-from sensorium.models.inputs import PairInputs, Views, pairs
-from sensorium.objectives.contrastive import Contrastive
+from sensorium.models.inputs import PairInputs, Views
 from sensorium.train.rules import AdamW
 from sensorium.train.run import Ask, Finish, Package, Run
-from sensorium.types import Captioned
+from sensorium.types import Captioned, Objective
 
 PLAIN = r"log_scale|norm|bias|\.bn|cls|pos"  # never decayed: gains, biases, the temperature
 LARGER = 4 / 3  # the source of an augmented view is this much larger than the view
@@ -26,7 +24,7 @@ class Material(NamedTuple):
     """What is trained on and scored on.
 
     `open` gives the samples and the order they are shown in; `first` is how often a picture's first
-    text is shown, against any of its others; `repeats` see `objectives.contrastive`.
+    text is shown, against any of its others.
     """
 
     open: Callable[[], tuple[Sequence[Captioned], Order]]
@@ -34,7 +32,7 @@ class Material(NamedTuple):
     about: dict[str, Any]
     licence: str
     first: float
-    repeats: Literal["against", "mask", "share"]
+    objective: Objective
     ranges: Ranges
 
 
@@ -61,7 +59,7 @@ def contrast(
     @cache
     def source() -> Source:
         samples, order = material.open()
-        return Source(samples, order, inputs, pairs)
+        return Source(samples, order, inputs, inputs.batch)
 
     def package() -> Package:
         spec, files = tokenizer.spec(), {}
@@ -80,7 +78,7 @@ def contrast(
     learn = AdamW(effort.lr, betas=(0.9, 0.98))
     return Run(
         net=model.build,
-        asks={"contrast": Ask(Contrastive((0.0, models.LOG_SCALE_MAX), material.repeats), source)},
+        asks={"contrast": Ask(material.objective, source)},
         rules=((PLAIN, learn), (r".*", learn._replace(decay=0.1))),
         steps=effort.steps,
         batch=effort.batch,

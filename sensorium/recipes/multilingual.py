@@ -15,8 +15,9 @@ from sensorium.datasets.openstax import captions, multilingual
 from sensorium.datasets.storybooks import storybooks
 from sensorium.datasets.tuxpaint import tuxpaint
 from sensorium.media.augment import Ranges
-from sensorium.models.clip import SMALL
+from sensorium.models.clip import LOG_SCALE_MAX, SMALL
 from sensorium.models.declaration import Declaration
+from sensorium.objectives.contrastive import Contrastive
 from sensorium.recipes.clip import DESIGNS
 from sensorium.recipes.contrast import Effort, Material, contrast
 from sensorium.tasks.retrieval import retrieve
@@ -73,7 +74,7 @@ def train(
         about={name: len(part) for name, part in parts().items()},
         licence="CC-BY-SA-4.0 for the packaged emoji; see each data set",
         first=0.0,
-        repeats="mask",
+        objective=Contrastive((0.0, LOG_SCALE_MAX), repeats="mask"),
         ranges=Ranges(),
     )
     return contrast(model, words, material, Effort(steps, batch, 1, lr, precision, seed))

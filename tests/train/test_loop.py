@@ -78,11 +78,16 @@ def test_slices_change_nothing_but_rounding(tmp_path: Path, slices: int) -> None
 @pytest.mark.ranks
 @pytest.mark.parametrize(
     ("ranks", "settings"),
-    [(2, {"parallel": "ddp"}), (2, {"parallel": "fsdp"}), (2, {"parallel": "ddp", "slices": 2})],
-    ids=["ddp", "fsdp", "ddp-slices"],
+    [
+        (2, {"parallel": "ddp"}),
+        (2, {"parallel": "fsdp"}),
+        (2, {"parallel": "ddp", "slices": 2}),
+        (2, {"parallel": "ddp", "slices": 2, "naming": True}),
+    ],
+    ids=["ddp", "fsdp", "ddp-slices", "naming"],
 )
 def test_ranks_change_nothing_but_rounding(tmp_path: Path, ranks: int, settings: dict) -> None:
-    alone = train(tiny(), tmp_path / "alone")
+    alone = train(tiny(naming=settings.get("naming", False)), tmp_path / "alone")
     torchrun(tmp_path / "together", ranks, settings)
     together = checkpoint.latest(tmp_path / "together")
     assert together is not None and close(alone, together, atol=2e-5)

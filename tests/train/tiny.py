@@ -24,6 +24,7 @@ from sensorium.data.order import Shuffled
 from sensorium.data.ragged import lay
 from sensorium.models.clip import TextSize, ViTSize, clip_vit
 from sensorium.objectives.contrastive import Contrastive
+from sensorium.objectives.naming import Naming
 from sensorium.train.loop import train
 from sensorium.train.rules import AdamW, Freeze
 from sensorium.train.run import Ask, Package, Run
@@ -100,6 +101,7 @@ def tiny(
     data: list[Captioned] | None = None,
     frozen: str | None = None,
     pictures: bool = False,
+    naming: bool = False,
     stop: int | None = None,
     **settings,
 ) -> Run:
@@ -108,6 +110,7 @@ def tiny(
     Args:
         frozen: the parameters that do not learn.
         pictures: at every step one of two objectives is drawn, one of which needs no texts.
+        naming: pictures are set against the texts of all samples and not of the batch alone.
         stop: the step in which the second of several ranks is asked to stop.
     """
     samples = squares() if data is None else data
@@ -120,6 +123,9 @@ def tiny(
     slow = AdamW(1e-2, eps=1e-3)
     rules = ((r"norm|bias|scale|cls|pos", slow), (r".*", slow._replace(decay=0.1)))
     asks = {"contrast": Ask(Contrastive((0.0, math.log(100))), source)}
+    if naming:
+        names = lay([list(sample.texts[0].encode()) for sample in samples])
+        asks["contrast"] = Ask(Naming((0.0, math.log(100)), lambda: names), source)
     if frozen is not None:
         rules = ((frozen, Freeze()), *rules)
     if pictures:
