@@ -1,4 +1,4 @@
-"""The contrast where every text there is can be asked at every step: names, labels, short captions.
+"""The contrast in which every text there is can be asked at once: names, labels, short captions.
 
 A batch of b pictures offers each of them b - 1 wrong texts. Where the texts of the whole set are few
 (1,655 names of emoji) each picture is set against all of them instead: a softmax over names, whose
@@ -37,7 +37,7 @@ class Answers(NamedTuple):
 
 
 class Naming:
-    """Each picture finds its name among all names, each name its picture among the batch's.
+    """Each picture finds its name among all names, each name its picture in the batch.
 
     The loss is the mean of both directions, each averaged over the pairs, over all ranks and slices.
 
@@ -69,7 +69,9 @@ class Naming:
         image, names = net.embed_image(question.image), net.embed_text(question.names)
         return Answers(image, names, net.get_parameter("log_scale"))
 
-    def mark(self, answers: Answers, question: Question | Sequence[Question]) -> dict[str, Tensor]:
+    def mark(
+        self, answers: Answers, question: Question | Sequence[Question]
+    ) -> dict[str, Tensor]:
         """Half the sum of both directions; of slices marked together the first one's names count."""
         parts = [question] if isinstance(question, Question) else question
         own = torch.cat([part.own for part in parts])
