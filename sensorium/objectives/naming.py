@@ -1,8 +1,8 @@
 """The contrast in which every text there is can be asked at once: names, labels, short captions.
 
-A batch of b pictures offers each of them b - 1 wrong texts. Where the texts of the whole set are few
-(1,655 names of emoji) each picture is set against all of them instead: a softmax over names, whose
-weights are the text tower's. Texts still find their picture among the batch's.
+A batch of b pictures offers each of them b - 1 wrong texts. Where the texts of the whole set are
+few (1,655 names of emoji) each picture is set against all of them instead: a softmax over names,
+whose weights are the text tower's. Texts still find their picture among the batch's.
 """
 
 from collections.abc import Callable, Sequence
@@ -39,7 +39,7 @@ class Answers(NamedTuple):
 class Naming:
     """Each picture finds its name among all names, each name its picture in the batch.
 
-    The loss is the mean of both directions, each averaged over the pairs, over all ranks and slices.
+    The loss is the mean of both directions, each averaged over the pairs of all ranks and slices.
 
     Args:
         log_scale: the range the logarithm of the inverse temperature is clamped to after each step.
@@ -69,10 +69,8 @@ class Naming:
         image, names = net.embed_image(question.image), net.embed_text(question.names)
         return Answers(image, names, net.get_parameter("log_scale"))
 
-    def mark(
-        self, answers: Answers, question: Question | Sequence[Question]
-    ) -> dict[str, Tensor]:
-        """Half the sum of both directions; of slices marked together the first one's names count."""
+    def mark(self, answers: Answers, question: Question | Sequence[Question]) -> dict[str, Tensor]:
+        """Half the sum of both directions; slices marked together share the first one's names."""
         parts = [question] if isinstance(question, Question) else question
         own = torch.cat([part.own for part in parts])
         names = answers.names[: len(parts[0].names.lengths)]
