@@ -36,6 +36,22 @@ class Labelled(NamedTuple):
     id: str
 
 
+class Boxed(NamedTuple):
+    """A picture as undecoded bytes and what stands in it, one entry an object.
+
+    Boxes are (x1, y1, x2, y2) in pixels of the picture as stored; `labels` are indices into the
+    data set's `labels`, `attributes` into its `attributes` (-1: not known); a box that is a `crowd`
+    holds many objects and is neither to be found nor to be learnt.
+    """
+
+    image: bytes
+    boxes: tuple[tuple[float, float, float, float], ...]
+    labels: tuple[int, ...]
+    attributes: tuple[int, ...]
+    crowd: tuple[bool, ...]
+    id: str
+
+
 # --- tensors -----------------------------------------------------------------------------------
 
 
@@ -54,10 +70,11 @@ class Layout(NamedTuple):
 
 
 class Ragged(NamedTuple):
-    """Texts laid end to end in one row of tokens, without padding.
+    """Texts (or regions, or both) laid end to end in one row of tokens, without padding.
 
-    `rows[b, n]` is the place of token n of text b (past the end of a text it repeats the text's
-    last token); `back[t]` is the place of token t in `rows` read row by row, the inverse.
+    Sample follows sample, and a sample's tokens stand together. `rows[b, n]` is the place of token
+    n of text b (past the end of a text it repeats the text's last token); `back[t]` is the place of
+    token t in `rows` read row by row, the inverse.
     Linear layers run over the t real tokens; only attention is spread out to (b, n).
     """
 
@@ -82,13 +99,56 @@ class Grid(NamedTuple):
 
 
 class Ids(NamedTuple):
-    """Tokenized texts laid end to end (see `Ragged`), with each token's position in its text."""
+    """Tokenized texts laid end to end (see `Ragged`), with each token's position in its text.
+
+    `kind` is the segment a token belongs to (BERT's token type); None: all are of segment 0.
+    """
 
     ids: Int[Tensor, " t"]
     pos: Int[Tensor, " t"]
     rows: Int[Tensor, "b n"]
     back: Int[Tensor, " t"]
     lengths: Int[Tensor, " b"]
+    kind: Int[Tensor, " t"] | None = None
+
+
+class Regions(NamedTuple):
+    """What a detector saw in the pictures of a batch, laid end to end (see `Ragged`).
+
+    A picture may have no region (`lengths` 0); there is always at least one row, and rows behind
+    the last region belong to no picture. `boxes` are corners (x1, y1, x2, y2) as shares of the
+    picture's width and height. `kind` says which picture of a sample a region is of (0: the only,
+    or left, one). `masked` is 1 where an objective hid the region. `words` are the places in the
+    text of the words that a region is linked with, -1 for none (no columns: none is).
+    """
+
+    features: Float[Tensor, "r c"]
+    boxes: Float[Tensor, "r 4"]
+    kind: Int[Tensor, " r"]
+    masked: Int[Tensor, " r"]
+    words: Int[Tensor, "r w"]
+    rows: Int[Tensor, "b n"]
+    back: Int[Tensor, " r"]
+    lengths: Int[Tensor, " b"]
+
+
+class Patched(NamedTuple):
+    """Pictures of any shapes, cut into square patches that are laid end to end (see `Ragged`).
+
+    `patches` are the pixels, channel by channel, row by row; `place` is a patch's row and column,
+    `grid` how many rows and columns its picture has; `kind` as in `Regions`.
+    """
+
+    patches: Float[Tensor, "t c"]
+    place: Int[Tensor, "t 2"]
+    kind: Int[Tensor, " t"]
+    grid: Int[Tensor, "b 2"]
+    rows: Int[Tensor, "b n"]
+    back: Int[Tensor, " t"]
+    lengths: Int[Tensor, " b"]
+
+
+Pictured = Float[Tensor, "b c y x"] | Patched | Regions
 
 
 # --- batches -----------------------------------------------------------------------------------
@@ -106,6 +166,98 @@ class ImageLabel(NamedTuple):
 
     image: Float[Tensor, "b c y x"]
     label: Int[Tensor, " b"]
+
+
+class Joint(NamedTuple):
+    """Pictures, in whichever form the net sees them, each with a text to be read beside it."""
+
+    image: Pictured
+    text: Ids
+
+
+class JointPair(NamedTuple):
+    """Two pictures to a text: statements about both (NLVR2)."""
+
+    image: Pictured
+    second: Pictured
+    text: Ids
+
+
+class Answered(NamedTuple):
+    """A question with one right answer: a class, or the place of the right region (grounding)."""
+
+    of: Joint | JointPair
+    label: Int[Tensor, " b"]
+
+
+class Scored(NamedTuple):
+    """A question whose answers have shares of being right (VQA's soft scores)."""
+
+    of: Joint | JointPair
+    score: Float[Tensor, "b v"]
+
+
+class Choices(NamedTuple):
+    """Candidates in groups of one size s: rows g s to g s + s - 1 of `of` are those of group g."""
+
+    of: Joint
+    label: Int[Tensor, " g"]
+
+
+class Detections(NamedTuple):
+    """What the detector said of each region, in the order of a `Regions`.
+
+    `probs` are its probabilities of all classes (v is 0 where only the best was kept); the others
+    its best class and attribute, and how sure it was of each.
+    """
+
+    probs: Float[Tensor, "r v"]
+    label: Int[Tensor, " r"]
+    score: Float[Tensor, " r"]
+    attribute: Int[Tensor, " r"]
+    attribute_score: Float[Tensor, " r"]
+
+
+class Detected(NamedTuple):
+    """Pictures as regions, with texts, and what the detector said of the regions."""
+
+    of: Joint
+    said: Detections
+
+
+class Read(NamedTuple):
+    """What a net that reads texts alone says: a state a token, and one vector a text."""
+
+    text: Tokens
+    pooled: Float[Tensor, "b e"]
+
+
+class Fused(NamedTuple):
+    """What a net that reads both says: states of words, of the picture's tokens, and one vector.
+
+    Both lie end to end where the batch did (`at` is their `Ragged`), in the batch's order: state
+    `text.x[0, i]` is that of `batch.text.ids[i]`, `image.x[0, i]` that of region i.
+    """
+
+    text: Tokens
+    image: Tokens
+    pooled: Float[Tensor, "b e"]
+
+
+class Scenes(NamedTuple):
+    """Pictures with their objects; m is the most objects of a picture, places beyond are empty.
+
+    Pictures are padded at the right and the bottom to the largest; `size` is the true one. `seed`
+    draws what a step looks at, picture by picture, so that it does not depend on the batch.
+    """
+
+    image: Float[Tensor, "b c y x"]
+    size: Int[Tensor, "b 2"]  # height, width
+    boxes: Float[Tensor, "b m 4"]  # in pixels of `image`
+    labels: Int[Tensor, "b m"]  # -1: an empty place
+    attributes: Int[Tensor, "b m"]  # -1: not known
+    crowd: Bool[Tensor, "b m"]
+    seed: Int[Tensor, " b"]
 
 
 class Pair(NamedTuple):
@@ -132,6 +284,24 @@ class Classifies(Protocol):
     """Maps pictures to one logit a class."""
 
     def classify(self, image: Float[Tensor, "b c y x"]) -> Float[Tensor, "b v"]: ...
+
+
+@runtime_checkable
+class Reads(Protocol):
+    """Reads texts; `heads` answer from what it says of them."""
+
+    heads: nn.ModuleDict
+
+    def read(self, text: Ids) -> Read: ...
+
+
+@runtime_checkable
+class Fuses(Protocol):
+    """Reads pictures and texts together; `heads` answer from what it says of them."""
+
+    heads: nn.ModuleDict
+
+    def fuse(self, batch: Joint) -> Fused: ...
 
 
 @runtime_checkable

@@ -28,14 +28,17 @@ def lay(
     round_tokens: int | None = None,
     round_length: int | None = None,
     longest: int | None = None,
+    kinds: Sequence[Sequence[int]] | None = None,
 ) -> Ids:
-    """Lay b lists of ids end to end.
+    """Lay b lists of ids end to end; `kinds` are their segments, id for id (None: all 0).
 
     `round_tokens` and `round_length` round the number of tokens and the width of `rows` up to a
     multiple, see above; the width is never rounded beyond `longest` (the positions of the net).
-    DataError: no texts, a text without ids, or one longer than `longest`.
+    DataError: no texts, a text without ids, one longer than `longest`, or kinds of another length.
     """
     lengths = torch.tensor([len(text) for text in texts], dtype=torch.int64)
+    if kinds is not None and [len(kind) for kind in kinds] != lengths.tolist():
+        raise DataError("kinds must have one number for every id of every text")
     widest = _check(lengths)
     if longest is not None and widest > longest:
         at = int(lengths.argmax())
@@ -44,7 +47,8 @@ def lay(
     n = n if longest is None else min(n, longest)
     ids = torch.tensor(list(chain.from_iterable(texts)), dtype=torch.int64)
     t = _up(len(ids), round_tokens, "round_tokens")
-    return _laid(ids, lengths, n, t)
+    kind = None if kinds is None else torch.tensor(list(chain.from_iterable(kinds)))
+    return _laid(ids, lengths, n, t, kind)
 
 
 def unlay(ids: Ids) -> list[list[int]]:
@@ -90,7 +94,11 @@ def cat(parts: Iterable[Ids]) -> Ids:
         raise DataError("no batches of texts to put together")
     ids = torch.cat([part.ids[: int(part.lengths.sum())] for part in parts])
     lengths = torch.cat([part.lengths for part in parts])
-    return _laid(ids, lengths, int(lengths.max()), len(ids))
+    kind = None
+    if any(part.kind is not None for part in parts):
+        each = [p.ids.new_zeros(len(p.ids)) if p.kind is None else p.kind for p in parts]
+        kind = torch.cat([k[: int(p.lengths.sum())] for k, p in zip(each, parts, strict=True)])
+    return _laid(ids, lengths, int(lengths.max()), len(ids), kind)
 
 
 def take(ids: Ids, index: Int[Tensor, " k"]) -> Ids:
@@ -108,23 +116,43 @@ def take(ids: Ids, index: Int[Tensor, " k"]) -> Ids:
     place = torch.arange(t, device=lengths.device)
     shift = starts - (lengths.cumsum(0) - lengths)
     place = place + shift.repeat_interleave(lengths, output_size=t)
-    return _laid(ids.ids[place], lengths, int(lengths.max()), t)
+    kind = None if ids.kind is None else ids.kind[place]
+    return _laid(ids.ids[place], lengths, int(lengths.max()), t, kind)
 
 
-def _laid(ids: Int[Tensor, " r"], lengths: Int[Tensor, " b"], n: int, t: int) -> Ids:
+def _laid(
+    ids: Int[Tensor, " r"],
+    lengths: Int[Tensor, " b"],
+    n: int,
+    t: int,
+    kind: Int[Tensor, " r"] | None = None,
+) -> Ids:
     """`Ids` of the real tokens, rows of width n, and t - r tokens that belong to no text."""
-    real, b = len(ids), len(lengths)
+    rows, back, pos = places(lengths, n, t)
+    if t > len(ids):
+        ids = torch.cat([ids, ids.new_zeros(t - len(ids))])
+        kind = None if kind is None else torch.cat([kind, kind.new_zeros(t - len(kind))])
+    return Ids(ids, pos, rows, back, lengths, kind)
+
+
+def places(
+    lengths: Int[Tensor, " b"], n: int, t: int
+) -> tuple[Int[Tensor, "b n"], Int[Tensor, " t"], Int[Tensor, " t"]]:
+    """`rows`, `back` and the position of each token, of b sequences (some of which may be empty)
+    laid end to end in t places, seen as rows of width n. Places behind the last token belong to no
+    sequence; an empty sequence's row repeats whatever stands before it.
+    """
+    b, real = len(lengths), int(lengths.sum())
     starts = lengths.cumsum(0) - lengths
-    column = torch.arange(n, device=ids.device)
+    column = torch.arange(n, device=lengths.device)
     rows = starts[:, None] + torch.minimum(column[None, :], lengths[:, None] - 1)
-    text = torch.arange(b, device=ids.device).repeat_interleave(lengths, output_size=real)
-    pos = torch.arange(real, device=ids.device) - starts[text]
-    back = text * n + pos
+    sample = torch.arange(b, device=lengths.device).repeat_interleave(lengths, output_size=real)
+    pos = torch.arange(real, device=lengths.device) - starts[sample]
+    back = sample * n + pos
     if t > real:
-        ids = torch.cat([ids, ids.new_zeros(t - real)])
         pos = torch.cat([pos, pos.new_zeros(t - real)])
         back = torch.cat([back, back.new_full((t - real,), b * n - 1)])
-    return Ids(ids, pos, rows, back, lengths)
+    return rows.clamp(min=0), back, pos
 
 
 def _mask(lengths: Tensor, n: int) -> Tensor:

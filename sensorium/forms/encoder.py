@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from sensorium.nn.block import Stack
 from sensorium.nn.pool import reads
-from sensorium.types import Ids, Tokens
+from sensorium.types import Ids, Read, Tokens
 
 
 class Encoder(nn.Module):
@@ -50,3 +50,21 @@ class Classifier(nn.Module):
 
     def forward(self, image: Float[Tensor, "b 3 y x"]) -> Float[Tensor, "b v"]:
         return self.classify(image)
+
+
+class Reader(nn.Module):
+    """A text encoder with heads: BERT. `read` gives a state a token and one vector a text."""
+
+    def __init__(
+        self, embed: nn.Module, stack: Stack, pool: nn.Module, heads: dict[str, nn.Module]
+    ):
+        super().__init__()
+        self.embed, self.stack, self.pool = embed, stack, pool
+        self.heads = nn.ModuleDict(heads)
+
+    def read(self, text: Ids) -> Read:
+        tokens = self.stack(self.embed(text))
+        return Read(tokens, self.pool(tokens))
+
+    def forward(self, text: Ids) -> Read:
+        return self.read(text)

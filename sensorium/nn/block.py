@@ -2,47 +2,70 @@
 
 from typing import TypeGuard
 
+import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from sensorium.nn.attention import SelfAttention
-from sensorium.nn.sight import FirstOnly, LastOnly, Only, View, sight
+from sensorium.nn.attention import CrossAttention, SelfAttention
+from sensorium.nn.sight import FirstOnly, LastOnly, Only, View, across, sight
 from sensorium.types import Tokens
 
 
 class MLP(nn.Module):
-    """Two linear layers with an activation between them, applied to each token alone."""
+    """Two linear layers with an activation between them, applied to each token alone.
 
-    def __init__(self, width: int, hidden: int, act: nn.Module, bias: bool = True):
+    `drop` sets shares of the hidden layer to zero in training (timm's and ViLT's; BERT has none).
+    """
+
+    def __init__(
+        self, width: int, hidden: int, act: nn.Module, bias: bool = True, drop: float = 0.0
+    ):
         super().__init__()
         self.up = nn.Linear(width, hidden, bias=bias)
-        self.act = act
+        self.act, self.drop = act, drop
         self.down = nn.Linear(hidden, width, bias=bias)
 
     def forward(self, x: Float[Tensor, "b n d"], view: View) -> Float[Tensor, "b n d"]:
-        return self.down(self.act(self.up(x)))
+        return self.down(dropped(self.act(self.up(x)), self.drop, self.training))
+
+
+def dropped(x: Float[Tensor, "*s d"], share: float, training: bool) -> Float[Tensor, "*s d"]:
+    """Dropout, in training alone (Srivastava et al. 2014); nothing at all where the share is 0."""
+    return F.dropout(x, share) if training and share > 0 else x
 
 
 class Pre(nn.Module):
-    """x + f(norm(x)): the branch of ViT, CLIP, GPT-2 and LLaMA."""
+    """x + drop(f(norm(x))): the branch of ViT, CLIP, GPT-2 and LLaMA."""
 
-    def __init__(self, f: nn.Module, norm: nn.Module):
+    def __init__(self, f: nn.Module, norm: nn.Module, drop: float = 0.0):
         super().__init__()
-        self.norm, self.f = norm, f
+        self.norm, self.f, self.drop = norm, f, drop
 
     def forward(self, x: Float[Tensor, "b n d"], view: View) -> Float[Tensor, "b n d"]:
-        return x + self.f(self.norm(x), view)
+        out = x + dropped(self.f(self.norm(x), view), self.drop, self.training)
+        return kept(self.f, x, out, view)
 
 
 class Post(nn.Module):
-    """norm(x + f(x)): the branch of the first transformer and of BERT."""
+    """norm(x + drop(f(x))): the branch of the first transformer and of BERT."""
 
-    def __init__(self, f: nn.Module, norm: nn.Module):
+    def __init__(self, f: nn.Module, norm: nn.Module, drop: float = 0.0):
         super().__init__()
-        self.f, self.norm = f, norm
+        self.f, self.norm, self.drop = f, norm, drop
 
     def forward(self, x: Float[Tensor, "b n d"], view: View) -> Float[Tensor, "b n d"]:
-        return self.norm(x + self.f(x, view))
+        out = self.norm(x + dropped(self.f(x, view), self.drop, self.training))
+        return kept(self.f, x, out, view)
+
+
+def kept(
+    f: nn.Module, x: Float[Tensor, "b n d"], out: Float[Tensor, "b n d"], view: View
+) -> Float[Tensor, "b n d"]:
+    """Tokens that have nothing to read keep their state: no bias and no norm of the branch."""
+    if view.blind is None or not isinstance(f, CrossAttention):
+        return out
+    return torch.where(view.blind, x, out)
 
 
 class Block(nn.Module):
@@ -75,7 +98,7 @@ class Block(nn.Module):
         first, *others = self.children()
         all_tokens = view._replace(only=None)
         if narrows(first, others):
-            x = only.of(x) + first.f(first.norm(x), view)
+            x = only.of(x) + dropped(first.f(first.norm(x), view), first.drop, first.training)
             for branch in others:
                 x = branch(x, all_tokens)
             return x
@@ -126,9 +149,8 @@ class Stack(nn.Module):
         """The masks, worked out once for the whole stack."""
         if memory is None:
             return View(see=sight(tokens.at))
-        if memory.at is not None:
-            raise ValueError("a memory with a layout of its own is not supported: pass at=None")
-        return View(see=sight(tokens.at), memory=memory.x)
+        see, blind = across(tokens, memory)
+        return View(see=sight(tokens.at), memory=memory.x, see_memory=see, blind=blind)
 
 
 def layer_norm(width: int, eps: float) -> nn.LayerNorm:
@@ -137,20 +159,55 @@ def layer_norm(width: int, eps: float) -> nn.LayerNorm:
 
 
 def pre_layer(
-    width: int, heads: int, act: nn.Module, eps: float, hidden: int | None = None
+    width: int,
+    heads: int,
+    act: nn.Module,
+    eps: float,
+    hidden: int | None = None,
+    drop: float = 0.0,
 ) -> Block:
-    """The pre-norm layer of ViT and CLIP (Dosovitskiy et al. 2020, equations 2 and 3)."""
+    """The pre-norm layer of ViT and CLIP (Dosovitskiy et al. 2020, equations 2 and 3).
+
+    `drop`: behind the attention's and the MLP's projections and inside the MLP, as timm has it.
+    """
+    mlp = MLP(width, hidden or 4 * width, act, drop=drop)
     return Block(
-        attn=Pre(SelfAttention(width, heads), layer_norm(width, eps)),
-        mlp=Pre(MLP(width, hidden or 4 * width, act), layer_norm(width, eps)),
+        attn=Pre(SelfAttention(width, heads), layer_norm(width, eps), drop),
+        mlp=Pre(mlp, layer_norm(width, eps), drop),
     )
 
 
 def post_layer(
-    width: int, heads: int, act: nn.Module, eps: float, hidden: int | None = None
+    width: int,
+    heads: int,
+    act: nn.Module,
+    eps: float,
+    hidden: int | None = None,
+    drop: float = 0.0,
 ) -> Block:
-    """The post-norm layer of BERT (Devlin et al. 2018)."""
+    """The post-norm layer of BERT (Devlin et al. 2018).
+
+    `drop`: behind both projections and on the shares of attention, as BERT has it.
+    """
     return Block(
-        attn=Post(SelfAttention(width, heads), layer_norm(width, eps)),
-        mlp=Post(MLP(width, hidden or 4 * width, act), layer_norm(width, eps)),
+        attn=Post(SelfAttention(width, heads, drop=drop), layer_norm(width, eps), drop),
+        mlp=Post(MLP(width, hidden or 4 * width, act), layer_norm(width, eps), drop),
+    )
+
+
+def cross_layer(
+    width: int,
+    heads: int,
+    act: nn.Module,
+    eps: float,
+    hidden: int | None = None,
+    drop: float = 0.0,
+    memory_width: int | None = None,
+) -> Block:
+    """BERT's layer with a look at a memory between its two branches (ALBEF's upper layers)."""
+    look = CrossAttention(width, heads, memory_width, drop=drop)
+    return Block(
+        attn=Post(SelfAttention(width, heads, drop=drop), layer_norm(width, eps), drop),
+        cross=Post(look, layer_norm(width, eps), drop),
+        mlp=Post(MLP(width, hidden or 4 * width, act), layer_norm(width, eps), drop),
     )

@@ -16,7 +16,15 @@ class First(nn.Module):
         self.norm, self.proj = norm, proj
 
     def forward(self, tokens: Tokens) -> Float[Tensor, "b e"]:
+        if isinstance(tokens.at, Ragged):
+            return self.proj(self.norm(tokens.x[0, tokens.at.rows[:, 0]]))
         return self.proj(self.norm(tokens.x[:, 0]))
+
+
+def pooler(width: int, embed: int | None = None, act: nn.Module | None = None) -> First:
+    """BERT's pooler: the first token through a linear layer and tanh (ViLBERT's through ReLU)."""
+    proj = nn.Sequential(nn.Linear(width, embed or width), act if act is not None else nn.Tanh())
+    return First(norm=nn.Identity(), proj=proj)
 
 
 class Last(nn.Module):

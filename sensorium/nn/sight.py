@@ -27,7 +27,25 @@ class PerText(NamedTuple):
     mask: Bool[Tensor, "b 1 1 n"] | None
 
 
-Sight = Masked | PerText | None
+class Even(NamedTuple):
+    """Samples of one length laid end to end, all of whose tokens see each other: no mask."""
+
+    count: int
+
+
+class Across(NamedTuple):
+    """Tokens that read those of another sequence, sample by sample.
+
+    A side that is laid end to end has its `Ragged`; None: one row a sample. `mask` None: a sample's
+    token reads every one of the other side's.
+    """
+
+    asks: Ragged | None
+    told: Ragged | None
+    mask: Bool[Tensor, "b 1 _ k"] | None
+
+
+Sight = Masked | PerText | Even | Across | None
 
 
 class FirstOnly(NamedTuple):
@@ -63,13 +81,15 @@ Only = FirstOnly | LastOnly | None
 class View(NamedTuple):
     """What a block is given beside its tokens: their sight, and a memory to read, with its own.
 
-    With `only` the block gives nothing but the states of those tokens.
+    With `only` the block gives nothing but the states of those tokens. `blind` tokens have nothing
+    to read in the memory; None: there are none.
     """
 
     see: Sight = None
     memory: Float[Tensor, "b k d"] | None = None
     see_memory: Sight = None
     only: Only = None
+    blind: Bool[Tensor, "b n 1"] | None = None
 
 
 def sees(query: Layout, key: Layout) -> Bool[Tensor, "b 1 n k"]:
@@ -86,8 +106,51 @@ def sight(at: Layout | Ragged | None) -> Sight:
         return Masked(sees(at, at))
     if at.causal:
         return PerText(at, None)
+    if even(at):
+        return Even(len(at.lengths))
+    return PerText(at, real(at))
+
+
+def across(asks: Tokens, told: Tokens) -> tuple[Sight, Bool[Tensor, "b n 1"] | None]:
+    """The sight of tokens into a memory, and which of them see nothing there (None: all see).
+
+    Raises:
+        ValueError: one side says who may see whom by a `Layout`, and the other does not.
+    """
+    if isinstance(asks.at, Layout) and isinstance(told.at, Layout):
+        mask = sees(asks.at, told.at)
+        return Masked(mask), ~mask.any(dim=-1).transpose(1, 2)
+    if isinstance(asks.at, Layout) or isinstance(told.at, Layout):
+        raise ValueError("a memory is read by a Layout on both sides, or by none: lay them alike")
+    if told.at is None:
+        return (None if asks.at is None else Across(asks.at, None, None)), None
+    lengths = told.at.lengths
+    mask = None if uniform(told.at) else real(told.at)
+    if not torch.compiler.is_compiling() and bool((lengths > 0).all()):
+        return Across(asks.at, told.at, mask), None
+    blind = lengths == 0
+    if asks.at is None:
+        return Across(None, told.at, mask), blind[:, None, None].expand(-1, asks.x.shape[1], -1)
+    sample = (asks.at.back // asks.at.rows.shape[1]).clamp(max=len(lengths) - 1)
+    return Across(asks.at, told.at, mask), blind[sample][None, :, None]
+
+
+def real(at: Ragged) -> Bool[Tensor, "b 1 1 n"]:
+    """True where a place of `rows` is a token and not the repetition that fills it up."""
     place = torch.arange(at.rows.shape[1], device=at.rows.device)
-    return PerText(at, (place[None, :] < at.lengths[:, None])[:, None, None, :])
+    return (place[None, :] < at.lengths[:, None])[:, None, None, :]
+
+
+def even(at: Ragged) -> bool:
+    """Whether tokens laid end to end are also rows of one length, end to end (not when traced)."""
+    return at.back.shape[0] == at.rows.numel() and uniform(at)
+
+
+def uniform(at: Ragged) -> bool:
+    """Whether no row is filled up (not when traced: that would ask for the values)."""
+    if torch.compiler.is_compiling():
+        return False
+    return bool((at.lengths == at.rows.shape[1]).all())
 
 
 SHORT = 256  # keys up to which a processor is faster with plain products in bfloat16
@@ -96,26 +159,37 @@ HIDDEN = -1e30  # a score that no softmax hears; finite, so that a row of them i
 
 def attend(
     q: Float[Tensor, "b q h w"],
-    k: Float[Tensor, "b k h w"],
-    v: Float[Tensor, "b k h w"],
+    k: Float[Tensor, "c k h w"],
+    v: Float[Tensor, "c k h w"],
     see: Sight,
     only: Only = None,
+    drop: float = 0.0,
 ) -> Float[Tensor, "b q d"]:
     """Softmax attention, heads joined again; `w` is the width of a head (d = h * w).
 
-    With `only` the queries are those of the wanted tokens alone.
+    Keys have as many rows as queries (c = b) unless one side alone is laid end to end.
+
+    With `only` the queries are those of the wanted tokens alone. `drop` is the chance that a share
+    of attention is set to zero (the caller says 0 outside training).
     """
     if isinstance(see, PerText):
         rows, back = see.at.rows, see.at.back
         k, v = k[0][rows].transpose(1, 2), v[0][rows].transpose(1, 2)  # b h n w
         if only is not None:  # the last token of a text sees all of it
-            place = torch.arange(rows.shape[1], device=rows.device)
-            mask = (place[None, :] < see.at.lengths[:, None])[:, None, None, :]
-            return soft(q[0].unsqueeze(2), k, v, mask, causal=False).flatten(1)[None]
-        out = soft(q[0][rows].transpose(1, 2), k, v, see.mask, causal=see.mask is None)
+            return soft(q[0].unsqueeze(2), k, v, real(see.at), False, drop).flatten(1)[None]
+        out = soft(q[0][rows].transpose(1, 2), k, v, see.mask, see.mask is None, drop)
         return out.transpose(1, 2).flatten(2).flatten(0, 1)[back][None]
+    if isinstance(see, Even):
+        q, k, v = (z.view(see.count, -1, *z.shape[2:]).transpose(1, 2) for z in (q, k, v))
+        return soft(q, k, v, None, False, drop).transpose(1, 2).flatten(2).flatten(0, 1)[None]
+    if isinstance(see, Across):
+        q = (q if see.asks is None else q[0][see.asks.rows]).transpose(1, 2)
+        k, v = (z if see.told is None else z[0][see.told.rows] for z in (k, v))
+        out = soft(q, k.transpose(1, 2), v.transpose(1, 2), see.mask, False, drop)
+        out = out.transpose(1, 2).flatten(2)
+        return out if see.asks is None else out.flatten(0, 1)[see.asks.back][None]
     q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
-    out = soft(q, k, v, None if see is None else see.mask, causal=False)
+    out = soft(q, k, v, None if see is None else see.mask, False, drop)
     return out.transpose(1, 2).flatten(2)
 
 
@@ -125,6 +199,7 @@ def soft(
     v: Float[Tensor, "b h k w"],
     mask: Bool[Tensor, "b _ _ k"] | None,
     causal: bool,
+    drop: float = 0.0,
 ) -> Float[Tensor, "b h n w"]:
     """softmax(q k^T / sqrt(w)) v, by torch's kernel, or by plain products where those are faster.
 
@@ -133,7 +208,7 @@ def soft(
     """
     slow = q.device.type == "cpu" and q.dtype == torch.bfloat16
     if not slow or k.shape[2] > SHORT:
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal)
+        return F.scaled_dot_product_attention(q, k, v, mask, drop, causal)
     b, h, n, w = q.shape
     q, k, v = (z.reshape(b * h, -1, w) for z in (q, k, v))
     if causal:
@@ -142,9 +217,9 @@ def soft(
     if mask is None:
         none = q.new_empty(1)  # beta 0: not read
         score = torch.baddbmm(none, q, k.transpose(1, 2), beta=0, alpha=w**-0.5)
-        return torch.bmm(score.softmax(dim=-1), v).view(b, h, n, w)
+        return torch.bmm(F.dropout(score.softmax(dim=-1), drop), v).view(b, h, n, w)
     hide = torch.zeros_like(mask, dtype=q.dtype).masked_fill_(~mask, HIDDEN)
     hide = hide.expand(b, h, n, -1).flatten(0, 1)
     score = torch.baddbmm(hide, q, k.transpose(1, 2), alpha=w**-0.5)
-    out = torch.bmm(score.softmax(dim=-1), v).view(b, h, n, w)
+    out = torch.bmm(F.dropout(score.softmax(dim=-1), drop), v).view(b, h, n, w)
     return out if causal else out * mask.any(dim=-1, keepdim=True)  # who sees nothing gets zero

@@ -45,7 +45,7 @@ def test_a_stack_hands_its_memory_to_cross_attention() -> None:
     got = Stack([block])(Tokens(X), Tokens(memory)).x
     assert torch.equal(got, block(X, View(memory=memory)))
     nothing = torch.zeros(2, 3, dtype=torch.long)
-    with pytest.raises(ValueError, match="layout of its own"):
+    with pytest.raises(ValueError, match="Layout on both sides"):
         Stack([block])(Tokens(X), Tokens(memory, Layout(*[nothing] * 4)))
 
 

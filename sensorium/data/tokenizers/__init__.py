@@ -5,11 +5,23 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from sensorium.data.errors import DataError
-from sensorium.data.tokenizers import clip_bpe, trained
+from sensorium.data.tokenizers import clip_bpe, trained, wordpiece
 from sensorium.data.tokenizers.clip_bpe import ClipBPE
 from sensorium.data.tokenizers.trained import TrainedBPE, train_bpe
+from sensorium.data.tokenizers.wordpiece import WordPiece, read_vocab
+from sensorium.data.tokenizers.wordpiece_train import train_wordpiece
 
-__all__ = ["KINDS", "ClipBPE", "Tokenizer", "TrainedBPE", "tokenizer", "train_bpe"]
+__all__ = [
+    "KINDS",
+    "ClipBPE",
+    "Tokenizer",
+    "TrainedBPE",
+    "WordPiece",
+    "read_vocab",
+    "tokenizer",
+    "train_bpe",
+    "train_wordpiece",
+]
 
 
 @runtime_checkable
@@ -34,7 +46,12 @@ class Tokenizer(Protocol):
     def spec(self) -> dict[str, str | int | bool]: ...
 
 
-KINDS = (clip_bpe.KIND, trained.KIND)
+NEEDS = {  # what a description must have, to build one by
+    clip_bpe.KIND: {"length", "truncate"},
+    trained.KIND: {"length", "truncate", "lower", "sha256"},
+    wordpiece.KIND: {"length", "truncate", "lower", "sha256", "longest_word", "end"},
+}
+KINDS = tuple(NEEDS)
 
 
 def tokenizer(spec: Mapping[str, Any], folder: str | Path | None = None) -> Tokenizer:
@@ -47,8 +64,7 @@ def tokenizer(spec: Mapping[str, Any], folder: str | Path | None = None) -> Toke
     kind = spec.get("kind")
     if kind not in KINDS:
         raise DataError(f"unknown kind of tokenizer {kind!r}; known: {', '.join(KINDS)}")
-    common = {"length", "truncate"}
-    needed = common if kind == clip_bpe.KIND else common | {"lower", "sha256"}
+    needed = NEEDS[kind]
     if missing := sorted(needed - set(spec)):
         raise DataError(f"the description of the tokenizer {kind} lacks {', '.join(missing)}")
     made: Tokenizer
@@ -57,7 +73,8 @@ def tokenizer(spec: Mapping[str, Any], folder: str | Path | None = None) -> Toke
     elif folder is None:
         raise DataError(f"a tokenizer {kind} needs the checkpoint's folder, where its table lies")
     else:
-        made = trained.read(folder, **{k: spec[k] for k in sorted(needed)})
+        read = trained.read if kind == trained.KIND else wordpiece.read
+        made = read(folder, **{k: spec[k] for k in sorted(needed)})
     mine = made.spec()
     if wrong := sorted(k for k in {*mine, *spec} if k not in spec or mine.get(k) != spec[k]):
         said = "; ".join(f"{k} is {spec.get(k)!r}, but here {mine.get(k)!r}" for k in wrong)

@@ -1,0 +1,53 @@
+"""One stack reads words and picture as one sequence: VisualBERT, UNITER, ViLT."""
+
+from torch import nn
+
+from sensorium.nn.block import Stack, dropped
+from sensorium.nn.joint import apart, join
+from sensorium.types import Fused, Joint, Tokens
+
+
+class SingleStream(nn.Module):
+    """Embed words, embed the picture, join, stack, pool; `heads` answer from what comes out.
+
+    Args:
+        text: `Ids` to tokens.
+        image: regions, patches or pixels to tokens.
+        pool: the joint tokens to one vector a sample (the first token is the text's).
+        norm: behind the joining, over both kinds of token; None: nothing.
+        drop: dropout behind that norm.
+    """
+
+    def __init__(
+        self,
+        text: nn.Module,
+        image: nn.Module,
+        stack: Stack,
+        pool: nn.Module,
+        heads: dict[str, nn.Module],
+        norm: nn.Module | None = None,
+        drop: float = 0.0,
+    ):
+        super().__init__()
+        self.text, self.image, self.stack, self.pool = text, image, stack, pool
+        self.norm = norm if norm is not None else nn.Identity()
+        self.drop = drop
+        self.heads = nn.ModuleDict(heads)
+
+    def fuse(self, batch: Joint) -> Fused:
+        """The states of words and picture after the stack, and the pooled vector."""
+        tokens, seam = join(self.text(batch.text), self.image(batch.image))
+        out = self.stack(self.normed(tokens))
+        return Fused(*apart(out.x, seam), self.pool(out))
+
+    def states(self, batch: Joint) -> list[tuple[Tokens, Tokens]]:
+        """Of words and picture: what enters the first block, then what leaves each."""
+        tokens, seam = join(self.text(batch.text), self.image(batch.image))
+        return [apart(x, seam) for x in self.stack.states(self.normed(tokens))]
+
+    def normed(self, tokens: Tokens) -> Tokens:
+        """Behind the joint norm and dropout."""
+        return tokens._replace(x=dropped(self.norm(tokens.x), self.drop, self.training))
+
+    def forward(self, batch: Joint) -> Fused:
+        return self.fuse(batch)

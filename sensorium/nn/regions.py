@@ -1,0 +1,160 @@
+"""From regions of pictures to tokens: what is seen, where, in which picture, by which words.
+
+A `RegionEmbed` is a sum of parts, each of which maps regions to one vector a region. Which parts
+there are, and where norms stand, is the declaration's: VisualBERT sums a projection, one position
+and a picture's kind; UNITER and LXMERT norm what is seen and where it is before the sum.
+"""
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from sensorium.nn.block import dropped
+from sensorium.types import Ragged, Regions, Tokens
+
+Geometry = Callable[[Float[Tensor, "r 4"]], Float[Tensor, "r g"]]
+
+
+def corners(boxes: Float[Tensor, "r 4"]) -> Float[Tensor, "r 4"]:
+    """x1, y1, x2, y2 as shares of the picture's sides (LXMERT)."""
+    return boxes
+
+
+def area(boxes: Float[Tensor, "r 4"]) -> Float[Tensor, "r 5"]:
+    """The corners, and the share of the picture that the box covers (ViLBERT)."""
+    w, h = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
+    return torch.cat([boxes, (w * h)[:, None]], dim=1)
+
+
+def sides(boxes: Float[Tensor, "r 4"]) -> Float[Tensor, "r 6"]:
+    """The corners, width and height (VisualBERT's Flickr30k features)."""
+    w, h = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
+    return torch.cat([boxes, w[:, None], h[:, None]], dim=1)
+
+
+def sides_and_area(boxes: Float[Tensor, "r 4"]) -> Float[Tensor, "r 7"]:
+    """The corners, width, height, and their product (UNITER)."""
+    six = sides(boxes)
+    return torch.cat([six, (six[:, 4] * six[:, 5])[:, None]], dim=1)
+
+
+class Look(nn.Module):
+    """What is seen: the feature through a linear layer (and a norm).
+
+    `hidden`: whether a learnt vector is added to the features that an objective has masked.
+    """
+
+    def __init__(
+        self, feature: int, width: int, norm: nn.Module | None = None, hidden: bool = False
+    ):
+        super().__init__()
+        self.proj = nn.Linear(feature, width)
+        self.norm = norm if norm is not None else nn.Identity()
+        self.mask = nn.Embedding(1, feature) if hidden else None
+
+    def forward(self, regions: Regions) -> Float[Tensor, "r d"]:
+        x = regions.features
+        if x.shape[1] != self.proj.in_features:
+            want = self.proj.in_features
+            raise ValueError(f"this net reads regions of {want} features, not of {x.shape[1]}")
+        if self.mask is not None:
+            x = x + regions.masked[:, None].to(x.dtype) * self.mask.weight
+        return self.norm(self.proj(x))
+
+
+class Box(nn.Module):
+    """Where it is: numbers of the box through a linear layer (and a norm)."""
+
+    def __init__(self, geometry: Geometry, numbers: int, width: int, norm: nn.Module | None = None):
+        super().__init__()
+        self.geometry = geometry
+        self.proj = nn.Linear(numbers, width)
+        self.norm = norm if norm is not None else nn.Identity()
+
+    def forward(self, regions: Regions) -> Float[Tensor, "r d"]:
+        boxes = regions.boxes.to(self.proj.weight.dtype)
+        return self.norm(self.proj(self.geometry(boxes)))
+
+
+class Kind(nn.Module):
+    """Which picture of the sample it is of: row `kind` + `offset` of a table of another part.
+
+    The table (the words' segments) is borrowed: it is no child, and saved once.
+    """
+
+    def __init__(self, table: nn.Embedding, offset: int = 0):
+        super().__init__()
+        self.borrowed, self.offset = (table,), offset
+
+    def forward(self, regions: Regions) -> Float[Tensor, "r d"]:
+        return self.borrowed[0](regions.kind + self.offset)
+
+
+class OwnKind(nn.Module):
+    """Which picture of the sample it is of: row `kind` of a table of its own (VisualBERT)."""
+
+    def __init__(self, rows: int, width: int):
+        super().__init__()
+        self.table = nn.Embedding(rows, width)
+
+    def forward(self, regions: Regions) -> Float[Tensor, "r d"]:
+        return self.table(regions.kind)
+
+
+class SamePlace(nn.Module):
+    """One learnt vector for every region: row 0 of a table of positions (VisualBERT).
+
+    The other rows are there because the published weights have them; they are never read.
+    """
+
+    def __init__(self, rows: int, width: int):
+        super().__init__()
+        self.table = nn.Embedding(rows, width)
+
+    def forward(self, regions: Regions) -> Float[Tensor, "r d"]:
+        return self.table.weight[:1].expand(len(regions.kind), -1)
+
+
+class LinkedWords(nn.Module):
+    """The mean position vector of the words that a region is linked with (VisualBERT on VCR)."""
+
+    def __init__(self, positions: nn.Embedding):
+        super().__init__()
+        self.borrowed = (positions,)
+
+    def forward(self, regions: Regions) -> Float[Tensor, "r d"]:
+        table = self.borrowed[0]
+        linked = (regions.words >= 0)[:, :, None].to(table.weight.dtype)
+        vectors = table(regions.words.clamp(min=0)) * linked
+        return vectors.sum(dim=1) / linked.sum(dim=1).clamp(min=1)
+
+
+class RegionEmbed(nn.Module):
+    """scale * (the sum of its parts), normalised: one token a region, as they lie.
+
+    Args:
+        parts: each maps `Regions` to one vector a region.
+        norm: behind the sum; None: nothing.
+        scale: LXMERT halves the sum.
+    """
+
+    def __init__(
+        self,
+        parts: dict[str, nn.Module],
+        norm: nn.Module | None = None,
+        drop: float = 0.0,
+        scale: float = 1.0,
+    ):
+        super().__init__()
+        self.parts = nn.ModuleDict(parts)
+        self.norm = norm if norm is not None else nn.Identity()
+        self.drop, self.scale = drop, scale
+
+    def forward(self, regions: Regions) -> Tokens:
+        x = torch.stack([part(regions) for part in self.parts.values()]).sum(dim=0)
+        if self.scale != 1.0:
+            x = x * self.scale
+        x = dropped(self.norm(x), self.drop, self.training)
+        return Tokens(x[None], Ragged(regions.rows, regions.back, regions.lengths, causal=False))
