@@ -3,7 +3,16 @@
 from sensorium.media.budget import BUDGET, Budget, MediaError
 from sensorium.media.door import Source, open_image, open_original, read_image_bytes, to_rgb
 from sensorium.media.header import FORMATS, Header, read_header
-from sensorium.media.specs import canvas, google_vit, openai_clip, square_vit, timm_vit, turbo
+from sensorium.media.specs import (
+    bottom_up,
+    canvas,
+    google_vit,
+    openai_clip,
+    shorter,
+    square_vit,
+    timm_vit,
+    turbo,
+)
 from sensorium.media.transforms import Transform, transform
 
 __all__ = [
@@ -14,6 +23,7 @@ __all__ = [
     "MediaError",
     "Source",
     "Transform",
+    "bottom_up",
     "canvas",
     "google_vit",
     "open_image",
@@ -21,6 +31,7 @@ __all__ = [
     "openai_clip",
     "read_header",
     "read_image_bytes",
+    "shorter",
     "square_vit",
     "timm_vit",
     "to_rgb",

@@ -13,6 +13,11 @@ A spec is a JSON object and holds everything that decides the outcome; a checkpo
     plain-square/1         bilinear without anti-aliasing, in float, to `size` x `size` px: what
                            `tf.image.resize` does by default. Not Pillow's, which smooths
                            what it reduces
+    pillow-shorter/1       the shorter side to `resize` px, less where the longer one would be over
+                           `size`; Pillow, with anti-aliasing. Pictures keep their shape: for
+                           detectors
+    plain-shorter/1        the same sizes, bilinear without anti-aliasing, in float: what OpenCV's
+                           `resize` does, as detectors were published with
 
 Fields common to all: `size`; `filter` ("bilinear" or "bicubic"); `mean` and `std` of the three
 channels, of pixels in 0 to 1; `exif` (turn upright by the Exif orientation); `order` of the two
@@ -39,6 +44,8 @@ NAMES = (
     "turbo-shorter-crop/1",
     "turbo-square/1",
     "plain-square/1",
+    "pillow-shorter/1",
+    "plain-shorter/1",
 )
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -88,6 +95,22 @@ def canvas(
     return spec | {"background": list(background), "exif": True}
 
 
+def shorter(resize: int, size: int, *, mean=CLIP_MEAN, std=CLIP_STD) -> Spec:
+    """A picture in its own shape, the shorter side `resize` px, the longer at most `size`."""
+    spec = _spec("pillow-shorter/1", size, "bilinear", "drop-alpha", mean, std)
+    return spec | {"resize": resize, "exif": False}
+
+
+def bottom_up(resize: int = 600, size: int = 1000) -> Spec:
+    """What bottom-up attention's detectors read: no anti-aliasing, 0 to 255 less a mean, RGB here.
+
+    The originals read the channels in the order blue, green, red; importing turns their weights.
+    """
+    mean = [m / 255 for m in (122.7717, 115.9465, 102.9801)]
+    spec = _spec("plain-shorter/1", size, "bilinear", "drop-alpha", mean, [1 / 255] * 3)
+    return spec | {"resize": resize, "exif": False}
+
+
 def turbo(spec: Spec) -> Spec:
     """The fast version of a `pillow-` spec: another name, within one grey level.
 
@@ -108,7 +131,7 @@ def turbo(spec: Spec) -> Spec:
 
 def _spec(name: str, size: int, filter: str, rgb: str | list[int], mean, std) -> Spec:
     fields = {"name": name, "size": size, "filter": filter, "rgb": rgb}
-    order = {} if name == "plain-square/1" else {"order": "taller-first"}
+    order = {} if name.startswith("plain-") else {"order": "taller-first"}
     return fields | order | {"mean": list(mean), "std": list(std)}
 
 
@@ -118,17 +141,19 @@ def check(spec: Mapping[str, Any]) -> None:
     if name not in NAMES:
         raise MediaError(f"unknown transform {name!r}; known: {', '.join(NAMES)}")
     wanted = {"name", "size", "filter", "rgb", "exif", "mean", "std"}
-    wanted |= {"order"} if name != "plain-square/1" else set()
-    wanted |= {"resize"} if "shorter-crop" in name else set()
+    plain = str(name).startswith("plain-")
+    wanted |= {"order"} if not plain else set()
+    wanted |= {"resize"} if "shorter" in str(name) else set()
     wanted |= {"background"} if name == "canvas/1" else set()
     if wanted != spec.keys():
         odd = sorted(wanted ^ spec.keys())
         raise MediaError(f"transform {name}: fields missing or unknown: {', '.join(odd)}")
-    filters = ("bilinear",) if name == "plain-square/1" else tuple(FILTERS)
+    filters = ("bilinear",) if plain else tuple(FILTERS)
     early = name != "pillow-shorter-crop/1" and name != "pillow-square/1"
+    least = 1 if "shorter/" in str(name) else spec["size"]
     good = {
         "size": _whole(spec["size"], 1, 4096),
-        "resize": _whole(spec.get("resize", spec["size"]), spec["size"], 8192),
+        "resize": _whole(spec.get("resize", spec["size"]), least, 8192),
         "filter": spec["filter"] in filters,
         "order": spec.get("order", ORDERS[0]) in ORDERS,
         "exif": isinstance(spec["exif"], bool),

@@ -6,7 +6,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from sensorium.forms.detector import Detector
 from sensorium.types import Classifies, Embeds
+from sensorium.verbs.detect import detector, fixed
 from sensorium.verbs.model import Model
 from sensorium.weights.errors import WeightsError
 from sensorium.weights.probes import Drift, Probe, verify
@@ -27,6 +29,8 @@ def answer(model: Model, probe: Probe) -> dict[str, Tensor]:
     if not isinstance(image, bytes):
         raise WeightsError(f"probe {probe.verb}: its picture is not given as bytes")
     pixels = {"pixels": model.transform(image)}
+    if probe.verb == "detect":
+        return pixels | fixed(detector(model.net), pixels["pixels"])
     if probe.verb == "embed_image":
         return pixels | {"vector": torch.from_numpy(model.embed(images=[image])[0])}
     if probe.verb == "classify":
@@ -52,6 +56,7 @@ def probes_of(
 ) -> list[Probe]:
     """Probes made from a model's own answers to raw pictures and texts, the two kinds in turn."""
     verb = "classify" if isinstance(model.net, Classifies) else "embed_image"
+    verb = "detect" if isinstance(model.net, Detector) else verb
     asked = [Probe(verb, {"image": image}, {}, source) for image in images]
     spoken = [Probe("embed_text", {"text": text}, {}, source) for text in texts]
     if not isinstance(model.net, Embeds):

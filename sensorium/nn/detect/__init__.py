@@ -1,0 +1,1 @@
+"""Parts of a detector: boxes, anchors, suppression, pooling of regions, matching, proposals."""
