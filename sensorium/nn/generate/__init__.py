@@ -1,0 +1,1 @@
+"""Continuing texts with a language model: one loop, and small parts that are handed to it."""

@@ -1,0 +1,71 @@
+"""The next token: how language models are trained (Radford et al. 2018, equation 1)."""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from sensorium.types import Ids
+
+
+class Lesson(NamedTuple):
+    """Texts end to end, and which of their tokens are learnt (those of answers, say)."""
+
+    text: Ids
+    learnt: Bool[Tensor, " t"]
+
+
+class Said(NamedTuple):
+    """The log-probability that a net gave each token after those before it; 0 for first ones."""
+
+    chance: Float[Tensor, " t"]
+
+
+def before(text: Ids) -> tuple[Int[Tensor, " k"], Int[Tensor, " k"]]:
+    """The places of all tokens that follow another in their text, and of those they follow."""
+    place = torch.arange(int(text.lengths.sum()), device=text.ids.device)
+    follows = place[text.pos[: len(place)] > 0]
+    return follows, follows - 1
+
+
+class NextToken:
+    """Cross-entropy of each learnt token given those before it in its text.
+
+    The first token of a text follows nothing and is not learnt.
+    """
+
+    coupled = False
+
+    def pose(self, net: nn.Module, batch: Lesson, g: torch.Generator) -> Lesson:
+        """The batch itself: nothing is random."""
+        return batch
+
+    def count(self, question: Lesson) -> dict[str, int]:
+        """Learnt tokens that follow another.
+
+        Raises:
+            ValueError: there are none.
+        """
+        follows, _ = before(question.text)
+        count = int(question.learnt[follows].sum())
+        if not count:
+            raise ValueError("no token of this batch is learnt: look at how its texts are masked")
+        return {"next": count}
+
+    def encode(self, net: nn.Module, question: Lesson) -> Said:
+        """Log-probabilities, worked out in at least float32."""
+        text = question.text
+        follows, those = before(text)
+        logits = net(text)[those]
+        wide = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        chance = -F.cross_entropy(wide, text.ids[follows], reduction="none")
+        return Said(chance.new_zeros(len(text.ids)).index_put((follows,), chance))
+
+    def mark(self, answers: Said, question: Lesson) -> dict[str, Tensor]:
+        """The sum over learnt tokens of -log p."""
+        return {"next": -(answers.chance * question.learnt).sum()}
+
+    def after_step(self, net: nn.Module) -> None:
+        """Nothing follows a step."""
