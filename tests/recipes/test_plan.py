@@ -60,7 +60,7 @@ def test_the_peak_is_near_the_measured_one(tmp_path: Path, pictures: Path) -> No
     peak = parts.pop("peak")
     assert peak == pytest.approx(sum(parts.values()), abs=1)
     # The aim is 15 %; the measure itself moves by 8 % from run to run with the allocator.
-    assert abs(peak - measured) <= 0.25 * measured, f"{peak} planned, {measured} measured"
+    assert abs(peak - measured) <= 0.15 * measured, f"{peak} planned, {measured} measured"
     saved = sorted((tmp_path / "run" / "checkpoints").iterdir())[-1]
     size = sum(f.stat().st_size for f in saved.rglob("*") if f.is_file()) / 2**20
     assert said["disk_mib"]["checkpoint"] == pytest.approx(size, rel=0.02)
