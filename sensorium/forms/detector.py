@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from sensorium.nn.detect.boxes import clipped, decode
+from sensorium.nn.detect.boxes import clipped, decode, wide
 from sensorium.nn.detect.head import Pool, Predict, Read
 from sensorium.nn.detect.rpn import RPN, Limits
 from sensorium.nn.detect.suppress import nms
@@ -108,7 +108,7 @@ class Detector(nn.Module):
             most: how many are kept, over all classes.
         """
         seen = self.look(image, resized)
-        shares = seen.read.classes.float().softmax(-1)[:, 1:]
+        shares = wide(seen.read.classes).softmax(-1)[:, 1:]
         size = (image.shape[1], image.shape[2])
         moved = refined(seen, size, self.rpn.extra)
         at = (shares > least).nonzero()
@@ -119,6 +119,6 @@ class Detector(nn.Module):
 
 def refined(seen: Seen, size: tuple[int, int], extra: int) -> Float[Tensor, "n k 4"]:
     """Each proposal corrected for each class, cut to the picture of (height, width)."""
-    delta = seen.read.delta.float()
+    delta = wide(seen.read.delta)
     start = seen.boxes[:, None].expand(-1, delta.shape[1], -1)
     return clipped(decode(delta, start, extra), size, extra)

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from sensorium.nn.detect.boxes import clipped, encode
+from sensorium.nn.detect.boxes import clipped, encode, wide
 from sensorium.nn.detect.match import match, noise, sample
 from sensorium.types import Scenes
 
@@ -79,7 +79,7 @@ class Detect:
         rpn = net.get_submodule("rpn")
         boxes, seed = rpn.boxes(x), asked.seed[i]  # type: ignore[operator]
         extra: int = rpn.extra  # type: ignore[assignment]
-        score, delta = view.score.float(), view.delta.float()
+        score, delta = wide(view.score), wide(view.delta)
 
         found = match(truth, boxes, LOW, HIGH, rescue=True, crowd=crowd, extra=extra)
         yes, no = sample(found, noise(seed, len(boxes)), self.anchors, 0.5)
@@ -88,7 +88,7 @@ class Detect:
             score[torch.cat([yes, no])], target, reduction="sum"
         )
         aim = encode(truth[found[yes]], boxes[yes], extra)
-        where = F.smooth_l1_loss(delta[yes], aim, beta=BETA, reduction="sum")
+        where = F.smooth_l1_loss(delta[yes], aim.to(delta.dtype), beta=BETA, reduction="sum")
 
         limits = net.train_limits if net.training else net.limits
         proposed = rpn.propose(score, delta, boxes, (height, width), limits)  # type: ignore[operator]
@@ -100,15 +100,15 @@ class Detect:
         chosen = torch.cat([yes, no])
         label = torch.cat([asked.labels[i][real][found[yes]] + 1, torch.zeros_like(no)])
         read = net.read(x, regions[chosen].to(x.dtype), label)  # type: ignore[operator]
-        named = F.cross_entropy(read.classes.float(), label, reduction="sum")
+        named = F.cross_entropy(wide(read.classes), label, reduction="sum")
         units = torch.tensor(net.get_submodule("predict").units, device=x.device)
         aim = encode(truth[found[yes]], regions[yes], extra)
-        own = read.delta[torch.arange(len(yes)), label[: len(yes)] - 1].float()
-        box = F.smooth_l1_loss(own * units, aim * units, reduction="sum")
+        own = wide(read.delta)[torch.arange(len(yes)), label[: len(yes)] - 1]
+        box = F.smooth_l1_loss(own * units, (aim * units).to(own.dtype), reduction="sum")
         attribute = box.new_zeros(())
         if read.attributes is not None:
             wanted = asked.attributes[i][real][found[yes]]
             known = wanted >= 0
-            logits = read.attributes[: len(yes)][known].float()
+            logits = wide(read.attributes)[: len(yes)][known]
             attribute = self.weight * F.cross_entropy(logits, wanted[known] + 1, reduction="sum")
         return here, where, named, box, attribute

@@ -13,6 +13,11 @@ from torch import Tensor
 LARGEST = math.log(1000 / 16)  # of a regressed log-scale: a 16-pixel anchor becomes 1000 pixels
 
 
+def wide(x: Tensor) -> Tensor:
+    """In at least float32: corners of large pictures have no room in halves."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
 def sides(boxes: Float[Tensor, "*n 4"], extra: int = 0) -> Float[Tensor, "*n 2"]:
     """Widths and heights."""
     return boxes[..., 2:] - boxes[..., :2] + extra

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from sensorium.nn.detect import anchors as grid
 from sensorium.nn.detect.anchors import Rounding
-from sensorium.nn.detect.boxes import clipped, decode, large
+from sensorium.nn.detect.boxes import clipped, decode, large, wide
 from sensorium.nn.detect.suppress import nms
 
 
@@ -102,14 +102,14 @@ class RPN(nn.Module):
             resized: by how much the picture was enlarged; `limits.least` is in its own pixels.
         """
         if self.extra:  # small ones go first, then the best are taken; Detectron 2 the other way
-            moved = clipped(decode(delta.float(), boxes, 1), size, 1)
+            moved = clipped(decode(wide(delta), boxes, 1), size, 1)
             fine = large(moved, limits.least * resized, 1)
             moved, score = moved[fine], score[fine]
             best = score.argsort(descending=True, stable=True)[: limits.before]
             moved, score = moved[best], score[best]
         else:
             best = score.argsort(descending=True, stable=True)[: limits.before]
-            moved = clipped(decode(delta[best].float(), boxes[best]), size)
+            moved = clipped(decode(wide(delta[best]), boxes[best]), size)
             score = score[best]
             fine = large(moved, limits.least * resized)
             moved, score = moved[fine], score[fine]

@@ -23,12 +23,12 @@ class FrozenNorm(nn.Module):
         self.eps = eps
         self.weight = nn.Parameter(torch.ones(channels))
         self.bias = nn.Parameter(torch.zeros(channels))
-        self.register_buffer("mean", torch.zeros(channels))
-        self.register_buffer("var", torch.ones(channels))
+        self.register_buffer("running_mean", torch.zeros(channels))
+        self.register_buffer("running_var", torch.ones(channels))
 
     def forward(self, x: Float[Tensor, "b c y x"]) -> Float[Tensor, "b c y x"]:
-        scale = self.weight * (self.get_buffer("var") + self.eps).rsqrt()
-        shift = self.bias - self.get_buffer("mean") * scale
+        scale = self.weight * (self.get_buffer("running_var") + self.eps).rsqrt()
+        shift = self.bias - self.get_buffer("running_mean") * scale
         return x * scale[:, None, None] + shift[:, None, None]
 
 
