@@ -7,10 +7,12 @@ import torch
 from torch import nn
 
 from sensorium.data.ragged import lay, take
+from sensorium.forms.detector import Detector
 from sensorium.models.declaration import Declaration, systems
 from sensorium.objectives.classify import Classify
 from sensorium.objectives.contrastive import Contrastive
-from sensorium.types import Classifies, Embeds, ImageLabel, ImageText
+from sensorium.objectives.detection import Detect
+from sensorium.types import Classifies, Embeds, ImageLabel, ImageText, Scenes
 from tests.models.drawn import state, uniform
 
 SYSTEMS = dict(systems())
@@ -43,6 +45,8 @@ class Posed(NamedTuple):
 
 def posed(declaration: Declaration, net: nn.Module, rows: int = 8, longest: int = 9) -> Posed:
     """The objective that fits what the net can do, and a batch of as many rows."""
+    if isinstance(net, Detector):
+        return Posed(Detect(anchors=32, regions=16), scenes(rows, next(net.parameters()).dtype))
     side = told(declaration, "pixels")
     image = 2 * uniform(f"image {rows}", (rows, 3, side, side))
     image = image.to(next(net.parameters()).dtype)
@@ -57,6 +61,17 @@ def posed(declaration: Declaration, net: nn.Module, rows: int = 8, longest: int 
     return Posed(Classify(), ImageLabel(image, torch.arange(rows) % classes))
 
 
+def scenes(rows: int, dtype: torch.dtype) -> Scenes:
+    """Pictures of two objects, every other one smaller than the place it is padded to."""
+    image = 2 * uniform(f"scene {rows}", (rows, 3, 48, 64)).to(dtype)
+    size = torch.tensor([[48, 64], [40, 56]]).repeat(-(-rows // 2), 1)[:rows]
+    corner = 8 + 8 * uniform(f"corner {rows}", (rows, 2, 2))
+    boxes = torch.cat([corner, corner + 16 + 8 * uniform(f"side {rows}", (rows, 2, 2))], dim=-1)
+    labels = torch.arange(2 * rows).view(rows, 2)
+    crowd = torch.zeros(rows, 2, dtype=torch.bool)
+    return Scenes(image, size, boxes, labels % 5, labels % 3, crowd, torch.arange(rows))
+
+
 def part(batch: Any, index: torch.Tensor) -> Any:
     """Some rows of a batch."""
     if isinstance(batch, ImageText):
@@ -66,6 +81,13 @@ def part(batch: Any, index: torch.Tensor) -> Any:
 
 def outputs(net: nn.Module, batch: Any) -> list[torch.Tensor]:
     """All that the net says of a batch, row by row."""
+    if isinstance(net, Detector):
+        boxes = torch.tensor([[0.0, 0.0, 30.0, 30.0], [10.0, 5.0, 38.0, 40.0]])
+        boxes = boxes.to(batch.image.dtype)
+        views = net.views(batch.image, batch.size)
+        read = [net.read(view.x, boxes) for view in views]
+        said = [(v.score[:60], v.delta[:60], *r) for v, r in zip(views, read, strict=True)]
+        return [torch.stack(column) for column in zip(*said, strict=True)]
     if isinstance(net, Embeds):
         return [net.embed_image(batch.image), net.embed_text(batch.text)]
     assert isinstance(net, Classifies)
