@@ -255,7 +255,7 @@ class Scenes(NamedTuple):
     size: Int[Tensor, "b 2"]  # height, width
     boxes: Float[Tensor, "b m 4"]  # in pixels of `image`
     labels: Int[Tensor, "b m"]  # -1: an empty place
-    attributes: Int[Tensor, "b m"]  # -1: not known
+    attributes: Int[Tensor, "b m"] | None  # -1: not known; None: the data set names none
     crowd: Bool[Tensor, "b m"]
     seed: Int[Tensor, " b"]
 
