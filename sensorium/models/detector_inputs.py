@@ -22,7 +22,7 @@ class Scene(NamedTuple):
     image: Float[Tensor, "3 y x"]
     boxes: Float[Tensor, "n 4"]
     labels: Tensor
-    attributes: Tensor
+    attributes: Tensor | None
     crowd: Tensor
     seed: int
 
@@ -33,14 +33,15 @@ class BoxInputs:
     Decoded pictures are kept up to `budget` bytes in each process.
 
     Args:
+        named: whether the data set names attributes.
         shift: pixels by which a picture is moved at most, right and down, on grey ground: a small
             set shows every object on one place of the map's grid otherwise.
     """
 
     def __init__(
-        self, transform: Transform, flip: bool = True, shift: int = 8, budget: int = 256 << 20
+        self, transform: Transform, named: bool = True, shift: int = 8, budget: int = 256 << 20
     ):
-        self.transform, self.flip, self.shift, self.budget = transform, flip, shift, budget
+        self.transform, self.named, self.shift, self.budget = transform, named, shift, budget
         self.kept: dict[str, tuple[np.ndarray, float]] = {}
         self.bytes = 0
 
@@ -51,14 +52,16 @@ class BoxInputs:
         seed = 0
         if rng is not None:
             seed = int(rng.integers(SEEDS))
-            if self.flip and rng.random() < 0.5:
+            if rng.random() < 0.5:
                 image, boxes = mirrored(image, boxes)
             image, boxes = moved(image, boxes, *(int(rng.integers(self.shift + 1)) for _ in "yx"))
         limit = torch.tensor([image.shape[2], image.shape[1]] * 2)
         boxes = torch.minimum(boxes, limit).clamp(min=0)
         real = ((boxes[:, 2:] - boxes[:, :2]) >= LEAST).all(1)
         labels = torch.tensor(sample.labels, dtype=torch.long)[real]
-        attributes = torch.tensor(sample.attributes, dtype=torch.long)[real]
+        attributes = None
+        if self.named:
+            attributes = torch.tensor(sample.attributes, dtype=torch.long)[real]
         crowd = torch.tensor(sample.crowd, dtype=torch.bool)[real]
         return Scene(image, boxes[real], labels, attributes, crowd, seed)
 
@@ -105,12 +108,15 @@ def scenes(items: list[Scene]) -> Scenes:
     height, width = (max(s.image.shape[i] for s in items) for i in (1, 2))
     image = torch.zeros(b, 3, height, width)
     boxes = torch.zeros(b, most, 4)
-    labels, attributes = torch.full((b, most), -1), torch.full((b, most), -1)
+    labels = torch.full((b, most), -1)
+    attributes = None if items[0].attributes is None else labels.clone()
     crowd = torch.zeros(b, most, dtype=torch.bool)
     for i, s in enumerate(items):
         n = len(s.labels)
         image[i, :, : s.image.shape[1], : s.image.shape[2]] = s.image
-        boxes[i, :n], labels[i, :n], attributes[i, :n] = s.boxes, s.labels, s.attributes
+        boxes[i, :n], labels[i, :n] = s.boxes, s.labels
+        if attributes is not None and s.attributes is not None:
+            attributes[i, :n] = s.attributes
         crowd[i, :n] = s.crowd
     size = torch.tensor([list(s.image.shape[1:]) for s in items])
     return Scenes(

@@ -38,7 +38,7 @@ class Detect:
     Args:
         anchors: looked at a picture, at most half of them something.
         regions: looked at a picture, at most `share` of them something.
-        weight: of the attributes' loss, which is 0 where the net has no head for them.
+        weight: of the attributes' loss, which is there where the data set names attributes.
     """
 
     coupled = False
@@ -55,7 +55,7 @@ class Detect:
         b = len(question.seed)
         said = {"here": b * self.anchors, "where": b * self.anchors}
         said |= {"label": b * self.regions, "box": b * self.regions}
-        return said | {"attribute": b * self.regions}
+        return said | ({"attribute": b * self.regions} if question.attributes is not None else {})
 
     def encode(self, net: nn.Module, question: Scenes) -> Marks:
         views = net.views(question.image, question.size)  # type: ignore[operator]
@@ -63,7 +63,10 @@ class Detect:
         return Marks(*(torch.stack(column) for column in zip(*rows, strict=True)))
 
     def mark(self, answers: Marks, question: Scenes) -> dict[str, Tensor]:
-        return {name: value.sum() for name, value in answers._asdict().items()}
+        sums = {name: value.sum() for name, value in answers._asdict().items()}
+        if question.attributes is None:
+            del sums["attribute"]
+        return sums
 
     def after_step(self, net: nn.Module) -> None:
         pass
@@ -106,7 +109,7 @@ class Detect:
         own = wide(read.delta)[torch.arange(len(yes)), label[: len(yes)] - 1]
         box = F.smooth_l1_loss(own * units, (aim * units).to(own.dtype), reduction="sum")
         attribute = box.new_zeros(())
-        if read.attributes is not None:
+        if asked.attributes is not None:
             wanted = asked.attributes[i][real][found[yes]]
             known = wanted >= 0
             logits = wide(read.attributes)[: len(yes)][known]

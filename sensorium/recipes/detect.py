@@ -88,7 +88,7 @@ def detect(
     @cache
     def source() -> Source:
         order = Shuffled(len(found().train), seed)
-        return Source(found().train, order, BoxInputs(look()), scenes)
+        return Source(found().train, order, BoxInputs(look(), named=bool(found().attributes)), scenes)
 
     def package() -> Package:
         manifest = {
