@@ -38,7 +38,7 @@ DESIGNS = ({"fluent", "fluent3d"},)  # renderings of one design are held out tog
 def clip(
     data: str | None = None,
     held_out: str = HELD_OUT_VENDOR,
-    steps: int = 1100,
+    steps: int = 1000,
     batch: int = 192,
     slices: int = 1,
     lr: float = 2e-3,
