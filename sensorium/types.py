@@ -183,6 +183,15 @@ class JointPair(NamedTuple):
     text: Ids
 
 
+class Phrases(NamedTuple):
+    """Phrases of texts, to be found in the pictures: the place of each one's last word piece in
+    `of.text.ids`, and the row of `of` that it stands in."""
+
+    of: Joint
+    place: Int[Tensor, " p"]
+    row: Int[Tensor, " p"]
+
+
 class Answered(NamedTuple):
     """A question with one right answer: a class, or the place of the right region (grounding)."""
 
@@ -297,11 +306,15 @@ class Reads(Protocol):
 
 @runtime_checkable
 class Fuses(Protocol):
-    """Reads pictures and texts together; `heads` answer from what it says of them."""
+    """Reads pictures and texts together; `heads` answer from what it says of them.
+
+    `ask` gives the answer of a head of fine-tuning (see `nn.heads`) to a batch of its type.
+    """
 
     heads: nn.ModuleDict
 
     def fuse(self, batch: Joint) -> Fused: ...
+    def ask(self, head: str, batch: Joint | JointPair | Phrases) -> Tensor: ...
 
 
 @runtime_checkable

@@ -70,35 +70,6 @@ def take_regions(regions: Regions, index: Int[Tensor, " k"]) -> Regions:
     return _regions(r.features[place], r.boxes[place], kind, masked, words, lengths)
 
 
-def beside(first: Regions, second: Regions) -> Regions:
-    """The regions of two pictures to a sample in one: those of the second have the next kind."""
-    if len(first.lengths) != len(second.lengths):
-        raise DataError(f"{len(first.lengths)} first pictures and {len(second.lengths)} second")
-    shift = second._replace(kind=second.kind + 1)
-    both = zip(unlay_regions(first), unlay_regions(shift), strict=True)
-    masked = zip(_cut(first), _cut(second), strict=True)
-    laid = lay_regions([_one(a, z) for a, z in both])
-    flags = torch.cat([torch.cat(pair) for pair in masked])
-    more = len(laid.masked) - len(flags)
-    return laid._replace(masked=torch.cat([flags, flags.new_zeros(more)]))
-
-
-def _one(a: Looked, z: Looked) -> Looked:
-    assert a.kind is not None and z.kind is not None
-    most = max(_links(a).shape[1], _links(z).shape[1])
-    return Looked(
-        torch.cat([a.features, z.features]),
-        torch.cat([a.boxes, z.boxes]),
-        torch.cat([a.kind, z.kind]),
-        torch.cat([_words(a, most), _words(z, most)]),
-    )
-
-
-def _cut(regions: Regions) -> tuple[Tensor, ...]:
-    cuts = regions.lengths.tolist()
-    return regions.masked[: sum(cuts)].split(cuts)
-
-
 def _regions(
     features: Tensor, boxes: Tensor, kind: Tensor, masked: Tensor, words: Tensor, lengths: Tensor
 ) -> Regions:

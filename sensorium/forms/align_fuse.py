@@ -1,12 +1,15 @@
 """Two towers aligned by contrast, then a stack in which the text reads the picture: ALBEF."""
 
+from collections.abc import Mapping
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from sensorium.nn.block import Stack
-from sensorium.types import Fused, Ids, Joint, Pictured, Tokens
+from sensorium.nn.heads import ask
+from sensorium.types import Fused, Ids, Joint, JointPair, Phrases, Pictured, Tokens
 
 
 class Tower(nn.Module):
@@ -40,7 +43,7 @@ class AlignFuse(nn.Module):
         image_pool: nn.Module,
         text_pool: nn.Module,
         pool: nn.Module,
-        heads: dict[str, nn.Module],
+        heads: Mapping[str, nn.Module],
         temperature: float,
     ):
         super().__init__()
@@ -65,6 +68,10 @@ class AlignFuse(nn.Module):
     def fuse(self, batch: Joint) -> Fused:
         """Both towers, then the fusion."""
         return self.meet(self.text(batch.text), self.image(batch.image))
+
+    def ask(self, head: str, batch: Joint | JointPair | Phrases) -> Tensor:
+        """The answer of a head of fine-tuning."""
+        return ask(self.fuse, self.heads, head, batch)
 
     def forward(self, batch: Joint) -> Fused:
         return self.fuse(batch)

@@ -1,10 +1,13 @@
 """One stack reads words and picture as one sequence: VisualBERT, UNITER, ViLT."""
 
-from torch import nn
+from collections.abc import Mapping
+
+from torch import Tensor, nn
 
 from sensorium.nn.block import Stack, dropped
+from sensorium.nn.heads import ask
 from sensorium.nn.joint import apart, join
-from sensorium.types import Fused, Joint, Tokens
+from sensorium.types import Fused, Joint, JointPair, Phrases, Tokens
 
 
 class SingleStream(nn.Module):
@@ -24,7 +27,7 @@ class SingleStream(nn.Module):
         image: nn.Module,
         stack: Stack,
         pool: nn.Module,
-        heads: dict[str, nn.Module],
+        heads: Mapping[str, nn.Module],
         norm: nn.Module | None = None,
         drop: float = 0.0,
     ):
@@ -48,6 +51,10 @@ class SingleStream(nn.Module):
     def normed(self, tokens: Tokens) -> Tokens:
         """Behind the joint norm and dropout."""
         return tokens._replace(x=dropped(self.norm(tokens.x), self.drop, self.training))
+
+    def ask(self, head: str, batch: Joint | JointPair | Phrases) -> Tensor:
+        """The answer of a head of fine-tuning."""
+        return ask(self.fuse, self.heads, head, batch)
 
     def forward(self, batch: Joint) -> Fused:
         return self.fuse(batch)

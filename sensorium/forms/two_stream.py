@@ -1,9 +1,12 @@
 """Two stacks that read each other: ViLBERT's co-attention, LXMERT's three encoders."""
 
-from torch import nn
+from collections.abc import Mapping
 
+from torch import Tensor, nn
+
+from sensorium.nn.heads import ask
 from sensorium.nn.pair import PairStack
-from sensorium.types import Fused, Joint, Tokens
+from sensorium.types import Fused, Joint, JointPair, Phrases, Tokens
 
 
 class TwoStream(nn.Module):
@@ -19,7 +22,7 @@ class TwoStream(nn.Module):
         image: nn.Module,
         stack: PairStack,
         pool: nn.Module,
-        heads: dict[str, nn.Module],
+        heads: Mapping[str, nn.Module],
     ):
         super().__init__()
         self.text, self.image, self.stack, self.pool = text, image, stack, pool
@@ -35,6 +38,10 @@ class TwoStream(nn.Module):
         text, image = self.text(batch.text), self.image(batch.image)
         pairs = self.stack.states(text, image)
         return [(text._replace(x=x), image._replace(x=y)) for x, y in pairs]
+
+    def ask(self, head: str, batch: Joint | JointPair | Phrases) -> Tensor:
+        """The answer of a head of fine-tuning."""
+        return ask(self.fuse, self.heads, head, batch)
 
     def forward(self, batch: Joint) -> Fused:
         return self.fuse(batch)

@@ -51,7 +51,7 @@ def joined(a: Ragged, z: Ragged) -> tuple[Ragged, Int[Tensor, " t"], Seam]:
     """The layout of two sequences as one, where each of its tokens comes from, and the way back."""
     lengths, device = a.lengths + z.lengths, a.lengths.device
     b, na, nz = len(lengths), a.rows.shape[1], z.rows.shape[1]
-    n = na + nz if torch.compiler.is_compiling() else int(lengths.max())
+    n = na + nz if torch.compiler.is_compiling() else max(int(lengths.max()), 1)
     place_a = a.back // na * n + a.back % na
     sample = z.back // nz
     place_z = sample * n + a.lengths[sample] + z.back % nz
@@ -66,6 +66,7 @@ def joined(a: Ragged, z: Ragged) -> tuple[Ragged, Int[Tensor, " t"], Seam]:
     column = torch.arange(n, device=device)
     starts = lengths.cumsum(0) - lengths
     rows = starts[:, None] + torch.minimum(column[None, :], lengths[:, None] - 1)
+    rows = rows.clamp(min=0)  # where both are empty
     back = place[order].clamp(max=beyond - 1)
     at = Ragged(rows, back, lengths, causal=False)
     return at, order, Seam(where[:t], where[t:], a, z)

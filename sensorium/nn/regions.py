@@ -5,13 +5,15 @@ there are, and where norms stand, is the declaration's: VisualBERT sums a projec
 and a picture's kind; UNITER and LXMERT norm what is seen and where it is before the sum.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from sensorium.nn.block import dropped
+from sensorium.nn.joint import joined
 from sensorium.types import Ragged, Regions, Tokens
 
 Geometry = Callable[[Float[Tensor, "r 4"]], Float[Tensor, "r g"]]
@@ -52,7 +54,7 @@ class Look(nn.Module):
         super().__init__()
         self.proj = nn.Linear(feature, width)
         self.norm = norm if norm is not None else nn.Identity()
-        self.mask = nn.Embedding(1, feature) if hidden else None
+        self.mask = nn.Embedding(2, feature) if hidden else None  # row 0 is never read (UNITER)
 
     def forward(self, regions: Regions) -> Float[Tensor, "r d"]:
         x = regions.features
@@ -60,7 +62,7 @@ class Look(nn.Module):
             want = self.proj.in_features
             raise ValueError(f"this net reads regions of {want} features, not of {x.shape[1]}")
         if self.mask is not None:
-            x = x + regions.masked[:, None].to(x.dtype) * self.mask.weight
+            x = x + regions.masked[:, None].to(x.dtype) * self.mask.weight[1]
         return self.norm(self.proj(x))
 
 
@@ -142,7 +144,7 @@ class RegionEmbed(nn.Module):
 
     def __init__(
         self,
-        parts: dict[str, nn.Module],
+        parts: Mapping[str, nn.Module],
         norm: nn.Module | None = None,
         drop: float = 0.0,
         scale: float = 1.0,
@@ -158,3 +160,22 @@ class RegionEmbed(nn.Module):
             x = x * self.scale
         x = dropped(self.norm(x), self.drop, self.training)
         return Tokens(x[None], Ragged(regions.rows, regions.back, regions.lengths, causal=False))
+
+
+def beside(first: Regions, second: Regions) -> Regions:
+    """The regions of two pictures to a sample as those of one: the second's have the next kind."""
+    a, z = first, second._replace(kind=second.kind + 1)
+    layouts = [Ragged(x.rows, x.back, x.lengths, causal=False) for x in (a, z)]
+    at, order, _ = joined(*layouts)
+    most = max(a.words.shape[1], z.words.shape[1])
+    links = [F.pad(x.words, (0, most - x.words.shape[1]), value=-1) for x in (a, z)]
+    return Regions(
+        features=torch.cat([a.features, z.features])[order],
+        boxes=torch.cat([a.boxes, z.boxes])[order],
+        kind=torch.cat([a.kind, z.kind])[order],
+        masked=torch.cat([a.masked, z.masked])[order],
+        words=torch.cat(links)[order],
+        rows=at.rows,
+        back=at.back,
+        lengths=at.lengths,
+    )

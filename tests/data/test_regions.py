@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from sensorium.data.errors import DataError
-from sensorium.data.regions import Looked, beside, lay_regions, take_regions, unlay_regions
+from sensorium.data.regions import Looked, lay_regions, take_regions, unlay_regions
+from sensorium.nn.regions import beside
 from tests.nn.together import regions
 
 
@@ -33,6 +34,10 @@ def test_two_pictures_side_by_side() -> None:
     both = beside(left, right)
     assert both.lengths.tolist() == [3, 2, 1] and both.kind.tolist() == [0, 0, 1, 1, 1, 0]
     assert both.masked.tolist() == [0, 1, 0, 0, 0, 1]
+    none = beside(regions([0, 0]), regions([0, 1]))
+    assert (
+        none.lengths.tolist() == [0, 1] and none.kind[0] == 1 and none.rows.tolist() == [[0], [0]]
+    )
     assert torch.equal(both.features[:2], left.features[:2])
     assert torch.equal(both.features[2], right.features[0])
 
