@@ -7,11 +7,14 @@ from pathlib import Path
 import sensorium.datasets
 
 HELPERS = {
+    "asked",
     "catalogue",
     "files",
     "listing",
     "parquet",
     "parts",
+    "plain_pickle",
+    "region_files",
     "shard_index",
     "svg",
     "tables",
