@@ -94,7 +94,7 @@ def _links(one: Looked) -> Tensor:
 
 def _words(one: Looked, most: int) -> Tensor:
     links = _links(one)
-    return torch.nn.functional.pad(links, (0, most - links.shape[1]), value=-1)
+    return torch.nn.functional.pad(links.long(), (0, most - links.shape[1]), value=-1)
 
 
 def _check(one: Looked, place: int, width: int) -> None:

@@ -57,7 +57,7 @@ class Look(nn.Module):
         self.mask = nn.Embedding(2, feature) if hidden else None  # row 0 is never read (UNITER)
 
     def forward(self, regions: Regions) -> Float[Tensor, "r d"]:
-        x = regions.features
+        x = regions.features.to(self.proj.weight.dtype)
         if x.shape[1] != self.proj.in_features:
             want = self.proj.in_features
             raise ValueError(f"this net reads regions of {want} features, not of {x.shape[1]}")
