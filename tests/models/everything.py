@@ -1,10 +1,13 @@
 """Every head of a net that reads words (and pictures), asked at once: what the battery poses."""
 
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from sensorium.data.patched import lay_patches, take_patches
 from sensorium.data.ragged import lay, take
 from sensorium.data.regions import Looked, lay_regions, take_regions
 from sensorium.nn.heads import STATES, OfRegions, Task
@@ -13,6 +16,7 @@ from sensorium.types import (
     Ids,
     Joint,
     JointPair,
+    Patched,
     Phrases,
     Pictured,
     Ragged,
@@ -31,14 +35,38 @@ class Asked(NamedTuple):
     second: Pictured | None
 
 
-def asked(rows: int, longest: int, vocab: int, feature: int | None) -> Asked:
-    """Texts of 1 to `longest` words, the first of one; pictures of 0 to 5 regions."""
+Look = Callable[[int, int], Pictured]  # so many pictures, the first (0) or the second (1) ones
+
+
+def look_of(args: Mapping[str, Any]) -> Look | None:
+    """Pictures of the kind that a declaration's arguments speak of; None: it speaks of none."""
+    if "feature" in args:
+        return partial(regions, feature=args["feature"])
+    if "patch" in args:
+        return partial(shapes, patch=args["patch"])
+    return None
+
+
+def asked(rows: int, longest: int, vocab: int, look: Look | None) -> Asked:
+    """Texts of 1 to `longest` words, the first of one, and what is seen."""
     lengths = [1 + (5 * i) % longest for i in range(rows)]
     ids = [[(7 * i + 3 * j + 1) % vocab for j in range(n)] for i, n in enumerate(lengths)]
     text = lay(ids, kinds=[[j % 2 for j in range(n)] for n in lengths])
-    if feature is None:
+    if look is None:
         return Asked(text, None, None)
-    return Asked(text, regions(rows, 0, feature), regions(rows, 1, feature))
+    return Asked(text, look(rows, 0), look(rows, 1))
+
+
+def shapes(rows: int, which: int, patch: int) -> Patched:
+    """Pictures of 1 to 4 rows and columns of patches."""
+    sides = [(1 + (i + which) % 3, 1 + (3 * i + which) % 4) for i in range(rows)]
+    return lay_patches(
+        [
+            2 * uniform(f"shape {i} {which}", (3, patch * y, patch * x))
+            for i, (y, x) in enumerate(sides)
+        ],
+        patch,
+    )
 
 
 def regions(rows: int, which: int, feature: int) -> Regions:
@@ -66,6 +94,8 @@ def pick(image: Pictured | None, index: Tensor) -> Pictured | None:
     """Some pictures."""
     if isinstance(image, Regions):
         return take_regions(image, index)
+    if isinstance(image, Patched):
+        return take_patches(image, index)
     return image[index] if isinstance(image, Tensor) else None
 
 
@@ -96,7 +126,7 @@ def everything(net: nn.Module, batch: Asked) -> list[Tensor]:
 
 
 def first(states: Tokens | Tensor) -> Tensor:
-    """The state of each row's first token (nothing where it has none), or the vectors themselves."""
+    """The state of each row's first token (0 where it has none), or the vectors as they are."""
     if isinstance(states, Tensor):
         return states
     assert isinstance(states.at, Ragged)

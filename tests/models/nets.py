@@ -7,13 +7,16 @@ import torch
 from torch import nn
 
 from sensorium.data.ragged import lay, take
+from sensorium.forms.decoder import Decoder
 from sensorium.forms.detector import Detector
 from sensorium.models.declaration import Declaration, systems
 from sensorium.objectives.classify import Classify
 from sensorium.objectives.contrastive import Contrastive
 from sensorium.objectives.detection import Detect
-from sensorium.types import Classifies, Embeds, ImageLabel, ImageText, Scenes
+from sensorium.objectives.next_token import Lesson, NextToken
+from sensorium.types import Classifies, Embeds, Fuses, ImageLabel, ImageText, Reads, Scenes
 from tests.models.drawn import state, uniform
+from tests.models.everything import Asked, Everything, asked, everything, look_of, rows_of
 
 SYSTEMS = dict(systems())
 PUBLISHED = {
@@ -45,8 +48,16 @@ class Posed(NamedTuple):
 
 def posed(declaration: Declaration, net: nn.Module, rows: int = 8, longest: int = 9) -> Posed:
     """The objective that fits what the net can do, and a batch of as many rows."""
+    if isinstance(net, Decoder):
+        lengths = [2 + (5 * i) % longest for i in range(rows)]
+        texts = [[(7 * i + 3 * j + 1) % net.vocab for j in range(n)] for i, n in enumerate(lengths)]
+        text = lay(texts)
+        return Posed(NextToken(), Lesson(text, torch.ones_like(text.ids, dtype=torch.bool)))
     if isinstance(net, Detector):
         return Posed(Detect(anchors=32, regions=16), scenes(rows, next(net.parameters()).dtype))
+    if isinstance(net, (Reads, Fuses)):
+        look = look_of(declaration.args)
+        return Posed(Everything(), asked(rows, longest, told(declaration, "vocab"), look))
     side = told(declaration, "pixels")
     image = 2 * uniform(f"image {rows}", (rows, 3, side, side))
     image = image.to(next(net.parameters()).dtype)
@@ -74,13 +85,33 @@ def scenes(rows: int, dtype: torch.dtype) -> Scenes:
 
 def part(batch: Any, index: torch.Tensor) -> Any:
     """Some rows of a batch."""
+    if isinstance(batch, Lesson):
+        marks = batch.learnt.split(batch.text.lengths.tolist())
+        return Lesson(take(batch.text, index), torch.cat([marks[i] for i in index.tolist()]))
+    if isinstance(batch, Asked):
+        return rows_of(batch, index)
     if isinstance(batch, ImageText):
         return ImageText(batch.image[index], take(batch.text, index))
     return type(batch)(*[field[index] for field in batch])
 
 
+def count(batch: Any) -> int:
+    """How many rows a batch has."""
+    return len(batch.text.lengths if isinstance(batch, (Asked, Lesson)) else batch.image)
+
+
+def halved(batch: Any) -> Any:
+    """The batch for a net in bfloat16."""
+    if isinstance(batch, (Asked, Lesson)):
+        return batch
+    return batch._replace(image=batch.image.bfloat16())
+
+
 def outputs(net: nn.Module, batch: Any) -> list[torch.Tensor]:
     """All that the net says of a batch, row by row."""
+    if isinstance(net, Decoder):
+        ends = batch.text.lengths.cumsum(0) - 1
+        return [net(batch.text)[ends]]
     if isinstance(net, Detector):
         boxes = torch.tensor([[0.0, 0.0, 30.0, 30.0], [10.0, 5.0, 38.0, 40.0]])
         boxes = boxes.to(batch.image.dtype)
@@ -88,6 +119,8 @@ def outputs(net: nn.Module, batch: Any) -> list[torch.Tensor]:
         read = [net.read(view.x, boxes) for view in views]
         said = [(v.score[:60], v.delta[:60], *r) for v, r in zip(views, read, strict=True)]
         return [torch.stack(column) for column in zip(*said, strict=True)]
+    if isinstance(batch, Asked):
+        return everything(net, batch)
     if isinstance(net, Embeds):
         return [net.embed_image(batch.image), net.embed_text(batch.text)]
     assert isinstance(net, Classifies)

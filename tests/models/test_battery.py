@@ -15,7 +15,18 @@ from sensorium.train.parallel import Place
 from sensorium.train.rules import AdamW, optimiser
 from sensorium.types import Embeds
 from sensorium.weights import folder as folders
-from tests.models.nets import PUBLISHED, SYSTEMS, TINY, filled, marked, outputs, part, posed
+from tests.models.nets import (
+    PUBLISHED,
+    SYSTEMS,
+    TINY,
+    count,
+    filled,
+    halved,
+    marked,
+    outputs,
+    part,
+    posed,
+)
 from tests.models.together import ROWS, step
 
 HERE = Path(__file__).parent
@@ -78,7 +89,7 @@ def test_one_by_one_is_all_together(name: str) -> None:
     batch = posed(TINY[name], net).batch
     with torch.no_grad():
         together = outputs(net, batch)
-        alone = [outputs(net, part(batch, torch.tensor([i]))) for i in range(len(batch.image))]
+        alone = [outputs(net, part(batch, torch.tensor([i]))) for i in range(count(batch))]
         for place, rows in enumerate(together):
             row_by_row = torch.cat([row[place] for row in alone])
             assert float((rows - row_by_row).abs().max()) <= 1e-5 * float(rows.abs().max())
@@ -107,7 +118,7 @@ def test_bf16_is_close_to_float32(name: str) -> None:
         exact = outputs(net, batch)
         with torch.autocast("cpu", torch.bfloat16):
             mixed = outputs(net, batch)
-        half = outputs(net.to(torch.bfloat16), batch._replace(image=batch.image.bfloat16()))
+        half = outputs(net.to(torch.bfloat16), halved(batch))
     for a, b, c in zip(exact, mixed, half, strict=True):
         for rough in (b.float(), c.float()):
             assert rough.isfinite().all()
