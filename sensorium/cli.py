@@ -94,6 +94,16 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("-k", type=int, default=12, help="how many (default: 12)")
     one.add_argument("--sheet", type=Path, help="where the contact sheet goes (PNG)")
 
+    one = command("regions", regions, "write what a detector sees in pictures to a file")
+    one.add_argument("folder", type=Path, help="the pictures")
+    one.add_argument("--model", required=True, help="the checkpoint folder of a detector")
+    one.add_argument("--out", type=Path, required=True, help="the file; run again to go on")
+    one.add_argument("--format", default="lxmert", help="lxmert, butd, npz or uniter")
+    one.add_argument("--min", type=int, default=10, help="regions a picture, at least")
+    one.add_argument("--max", type=int, default=100, help="regions a picture, at most")
+    one.add_argument("--conf", type=float, default=0.2, help="probability of the likeliest class")
+    one.add_argument("--refined", action="store_true", help="boxes corrected for that class")
+
     one = command("import", import_, "turn a published file into a checkpoint folder")
     one.add_argument("file", help="the published file or folder")
     one.add_argument("--layout", help="whose layout it has; left out, the candidates are listed")
@@ -252,6 +262,16 @@ def asked(said: str) -> str | Path:
     if os.path.isdir(said) or said.lower().endswith(PICTURES):
         raise ValueError(f"{said}: no such picture; a query is words, or the path of a picture")
     return said
+
+
+def regions(options: argparse.Namespace, words: list[str]) -> None:
+    from sensorium.recipes.regions import extract
+    from sensorium.verbs.detect import Choice
+    from sensorium.verbs.open import load
+
+    o, bar = options, Bar("seeing")
+    choice = Choice(o.min, o.max, o.conf, refined=o.refined)
+    show(extract(load(o.model), o.folder, o.out, o.format, choice, bar), o.json)
 
 
 def import_(options: argparse.Namespace, words: list[str]) -> None:

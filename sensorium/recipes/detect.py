@@ -88,7 +88,8 @@ def detect(
     @cache
     def source() -> Source:
         order = Shuffled(len(found().train), seed)
-        return Source(found().train, order, BoxInputs(look(), named=bool(found().attributes)), scenes)
+        inputs = BoxInputs(look(), named=bool(found().attributes))
+        return Source(found().train, order, inputs, scenes)
 
     def package() -> Package:
         manifest = {
