@@ -27,6 +27,17 @@ def pooler(width: int, embed: int | None = None, act: nn.Module | None = None) -
     return First(norm=nn.Identity(), proj=proj)
 
 
+class OfText(nn.Module):
+    """Of two streams the text's pooled vector alone (LXMERT)."""
+
+    def __init__(self, pool: nn.Module):
+        super().__init__()
+        self.pool = pool
+
+    def forward(self, text: Tokens, image: Tokens) -> Float[Tensor, "b e"]:
+        return self.pool(text)
+
+
 class Last(nn.Module):
     """The last token of each text, normalised, then projected (CLIP's end-of-text feature)."""
 

@@ -93,6 +93,17 @@ class Answer(nn.Module):
         return self.down(self.norm(self.act(self.up(x))))
 
 
+class Behind(nn.Module):
+    """A head behind a transform that is another head's too, which saves it (LXMERT's objects)."""
+
+    def __init__(self, transform: nn.Module, head: nn.Module):
+        super().__init__()
+        self.borrowed, self.head = (transform,), head
+
+    def forward(self, x: Float[Tensor, "*s d"]) -> Float[Tensor, "*s v"]:
+        return self.head(self.borrowed[0](x))
+
+
 class Dropped(nn.Module):
     """A head behind dropout (the vector it reads is thinned in training)."""
 
