@@ -265,8 +265,8 @@ def asked(said: str) -> str | Path:
 
 
 def regions(options: argparse.Namespace, words: list[str]) -> None:
+    from sensorium.models.detector_regions import Choice
     from sensorium.recipes.regions import extract
-    from sensorium.verbs.detect import Choice
     from sensorium.verbs.open import load
 
     o, bar = options, Bar("seeing")
