@@ -8,7 +8,8 @@ from sensorium.data.errors import DataError
 from sensorium.datasets.files import PICTURES, found_below, read
 from sensorium.datasets.region_files.record import Seen, by_id
 from sensorium.datasets.region_files.write import writing
-from sensorium.verbs.detect import Choice, detector, look
+from sensorium.models.detector_regions import Choice, detector
+from sensorium.verbs.detect import look
 from sensorium.verbs.model import Model
 
 Say = Callable[[int, int], None]
@@ -55,9 +56,9 @@ def extract(
                     found = look(model, read(str(folder), path), choice, name=path)
                 except (ValueError, OSError) as wrong:
                     unreadable.append(str(wrong))
-                    continue
-                file.add(Seen(one, detector=name, **found._asdict()))
-                new, regions = new + 1, regions + len(found.boxes)
+                else:
+                    file.add(Seen(one, detector=name, **found._asdict()))
+                    new, regions = new + 1, regions + len(found.boxes)
             say(done + 1, len(files))
     found = {"file": str(out), "detector": name, "pictures": len(files), "new": new}
     return found | {"new regions": regions, "unreadable": unreadable}

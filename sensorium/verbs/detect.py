@@ -3,18 +3,13 @@
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
-from sensorium.forms.detector import Detector, refined
 from sensorium.media import Source
 from sensorium.models.detector_inputs import resized
-from sensorium.nn.detect.boxes import wide
-from sensorium.nn.detect.suppress import nms_by_class
+from sensorium.models.detector_regions import Choice, detector, kept
 from sensorium.verbs.model import Model
-
-CLASSES = 32  # suppressed at a time
 
 
 class Detections(NamedTuple):
@@ -23,17 +18,6 @@ class Detections(NamedTuple):
     boxes: Float[np.ndarray, "n 4"]
     scores: Float[np.ndarray, " n"]
     labels: Int[np.ndarray, " n"]
-
-
-def detector(net: nn.Module) -> Detector:
-    """The net as a detector.
-
-    Raises:
-        ValueError: it is none.
-    """
-    if not isinstance(net, Detector):
-        raise ValueError("this model finds no objects: give the checkpoint of a detector")
-    return net
 
 
 def detect(
@@ -59,42 +43,6 @@ def detect(
     return Detections(boxes, found.scores.float().cpu().numpy(), found.labels.cpu().numpy())
 
 
-@torch.no_grad()
-def fixed(net: Detector, pixels: Float[Tensor, "3 y x"]) -> dict[str, Tensor]:
-    """What a net says of one picture wherever its proposals fall: by this a detector is compared.
-
-    Every anchor's score and correction, and all that is read off the whole picture and its four
-    quarters.
-    """
-    parameter = next(net.parameters())
-    image = pixels.to(parameter.device, parameter.dtype)[None]
-    height, width = pixels.shape[1:]
-    y, x = height / 2, width / 2
-    corners = [(0.0, 0.0), (x, 0.0), (0.0, y), (x, y)]
-    boxes = [[0.0, 0.0, width, height], *([a, b, a + x, b + y] for a, b in corners)]
-    view = net.views(image, torch.tensor([[height, width]]))[0]
-    read = net.read(view.x, torch.tensor(boxes, dtype=image.dtype, device=image.device))
-    said = {"score": view.score, "delta": view.delta, **read._asdict()}
-    return {name: value.float().cpu() for name, value in said.items() if value is not None}
-
-
-class Choice(NamedTuple):
-    """Which of a picture's proposals become its regions (bottom-up attention's extraction).
-
-    Attributes:
-        least: regions a picture has at least, and `most`, at most (where there are so many).
-        conf: those with a class of at least this probability, after suppression, are taken.
-        nms: overlap from which, class by class, the less likely of two goes.
-        refined: boxes are corrected for their likeliest class; the original keeps the proposals.
-    """
-
-    least: int = 10
-    most: int = 100
-    conf: float = 0.2
-    nms: float = 0.3
-    refined: bool = False
-
-
 class Looked(NamedTuple):
     """The regions of one picture; boxes in pixels of the picture as stored, `size` its own."""
 
@@ -108,11 +56,8 @@ class Looked(NamedTuple):
     attribute_score: Float[np.ndarray, " n"] | None
 
 
-@torch.no_grad()
 def look(model: Model, image: Source, choice: Choice, *, name: str = "picture") -> Looked:
-    """What a detector sees in one picture, as region features.
-
-    They are in the order of the proposals; cut to `most`, or filled up to `least`, by probability.
+    """What a detector sees in one picture, as region features (see `models.detector_regions`).
 
     Raises:
         ValueError: the model is no detector; the picture cannot be read.
@@ -121,59 +66,15 @@ def look(model: Model, image: Source, choice: Choice, *, name: str = "picture") 
     pixels, scale = resized(model.transform, image, name)
     parameter = next(net.parameters())
     tensor = model.transform.normalise(pixels).to(parameter.device, parameter.dtype)
-    seen = net.look(tensor, scale)
-    probs = wide(seen.read.classes).softmax(-1)
-    score, label = probs[:, 1:].max(-1)
-    boxes = wide(seen.boxes)
-    if choice.refined:
-        rows = torch.arange(len(boxes), device=boxes.device)
-        moved = refined(seen, (tensor.shape[1], tensor.shape[2]), net.rpn.extra)[rows, label]
-        real = ((moved[:, 2:] - moved[:, :2]) > 0).all(1, keepdim=True)
-        boxes = torch.where(real, moved, boxes)
-    best = strongest(boxes, probs[:, 1:], choice, net.rpn.extra)
-    keep = chosen(best, choice)
+    found = kept(net, tensor, scale, choice)
+    size = (float(round(pixels.shape[1] / scale)), float(round(pixels.shape[0] / scale)))
     attribute = rate = None
-    if seen.read.attributes is not None:
-        shares = wide(seen.read.attributes[keep]).softmax(-1)[:, 1:].max(-1)
-        rate, attribute = shares.values.cpu().numpy(), shares.indices.cpu().numpy()
-    size = (pixels.shape[1] / scale, pixels.shape[0] / scale)
-    own = tuple(float(round(side)) for side in size)
-    return Looked(
-        (own[0], own[1]),
-        (boxes[keep] / scale).float().cpu().numpy(),
-        wide(seen.read.feature[keep]).float().cpu().numpy(),
-        probs[keep].float().cpu().numpy(),
-        label[keep].cpu().numpy(),
-        score[keep].float().cpu().numpy(),
-        attribute,
-        rate,
-    )
+    if found.attribute is not None and found.attribute_score is not None:
+        attribute, rate = array(found.attribute), array(found.attribute_score)
+    said = (array(found.probs), array(found.label), array(found.score))
+    return Looked(size, array(found.boxes), array(found.features), *said, attribute, rate)
 
 
-def strongest(
-    boxes: Float[Tensor, "n 4"], scores: Float[Tensor, "n c"], choice: Choice, extra: int = 0
-) -> Float[Tensor, " n"]:
-    """The highest probability of each box among the classes in which suppression leaves it.
-
-    Classes are taken in order of their highest score, and no more of them than can matter: what is
-    left out could only change values that are neither over `conf` nor among the `least` best.
-    """
-    tops, order = scores.max(0).values.sort(descending=True, stable=True)
-    best = torch.zeros(len(boxes), dtype=scores.dtype, device=scores.device)
-    for first in range(0, len(order), CLASSES):
-        some = scores[:, order[first : first + CLASSES]]
-        stays = nms_by_class(boxes, some, choice.nms, extra)
-        best = torch.maximum(best, (some * stays).max(1).values)
-        after = float(tops[first + CLASSES]) if first + CLASSES < len(tops) else 0.0
-        if after < choice.conf and int((best > after).sum()) >= choice.least:
-            break
-    return best
-
-
-def chosen(best: Float[Tensor, " n"], choice: Choice) -> Int[Tensor, " k"]:
-    """The places of the regions that are kept (see `Choice`)."""
-    keep = (best >= choice.conf).nonzero().squeeze(1)
-    order = best.argsort(descending=True, stable=True)
-    if len(keep) < choice.least:
-        return order[: choice.least]
-    return order[: choice.most] if len(keep) > choice.most else keep
+def array(x: Tensor) -> np.ndarray:
+    """As NumPy's: numbers in float32, whole numbers as they are."""
+    return (x.float() if x.is_floating_point() else x).cpu().numpy()

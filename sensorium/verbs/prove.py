@@ -6,9 +6,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from sensorium.forms.detector import Detector
+from sensorium.models.detector_regions import detector, detects, fixed
 from sensorium.types import Classifies, Embeds
-from sensorium.verbs.detect import detector, fixed
 from sensorium.verbs.model import Model
 from sensorium.weights.errors import WeightsError
 from sensorium.weights.probes import Drift, Probe, verify
@@ -56,7 +55,7 @@ def probes_of(
 ) -> list[Probe]:
     """Probes made from a model's own answers to raw pictures and texts, the two kinds in turn."""
     verb = "classify" if isinstance(model.net, Classifies) else "embed_image"
-    verb = "detect" if isinstance(model.net, Detector) else verb
+    verb = "detect" if detects(model.net) else verb
     asked = [Probe(verb, {"image": image}, {}, source) for image in images]
     spoken = [Probe("embed_text", {"text": text}, {}, source) for text in texts]
     if not isinstance(model.net, Embeds):
