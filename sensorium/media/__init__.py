@@ -4,6 +4,7 @@ from sensorium.media.budget import BUDGET, Budget, MediaError
 from sensorium.media.door import Source, open_image, open_original, read_image_bytes, to_rgb
 from sensorium.media.header import FORMATS, Header, read_header
 from sensorium.media.specs import (
+    albef,
     bottom_up,
     canvas,
     google_vit,
@@ -12,6 +13,7 @@ from sensorium.media.specs import (
     square_vit,
     timm_vit,
     turbo,
+    vilt,
 )
 from sensorium.media.transforms import Transform, transform
 
@@ -23,6 +25,7 @@ __all__ = [
     "MediaError",
     "Source",
     "Transform",
+    "albef",
     "bottom_up",
     "canvas",
     "google_vit",
@@ -37,4 +40,5 @@ __all__ = [
     "to_rgb",
     "transform",
     "turbo",
+    "vilt",
 ]

@@ -16,8 +16,11 @@ A spec is a JSON object and holds everything that decides the outcome; a checkpo
     pillow-shorter/1       the shorter side to `resize` px, less where the longer one would be over
                            `size`; Pillow, with anti-aliasing. Pictures keep their shape: for
                            detectors
-    plain-shorter/1        the same sizes, bilinear without anti-aliasing, in float: what OpenCV's
-                           `resize` does, as detectors were published with
+    pillow-shorter-floor/1 the shorter side to `resize` px, less where the longer one would be over
+                           `size`; then both sides down to whole multiples of `multiple`, one at
+                           least; Pillow. Pictures keep their shape, nearly: for ViLT
+    plain-shorter/1        the same sizes as pillow-shorter, bilinear without anti-aliasing, in
+                           float: what OpenCV's `resize` does, as detectors were published with
 
 Fields common to all: `size`; `filter` ("bilinear" or "bicubic"); `mean` and `std` of the three
 channels, of pixels in 0 to 1; `exif` (turn upright by the Exif orientation); `order` of the two
@@ -46,6 +49,7 @@ NAMES = (
     "plain-square/1",
     "pillow-shorter/1",
     "plain-shorter/1",
+    "pillow-shorter-floor/1",
 )
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -101,6 +105,27 @@ def shorter(resize: int, size: int, *, mean=CLIP_MEAN, std=CLIP_STD) -> Spec:
     return spec | {"resize": resize, "exif": False}
 
 
+def vilt(resize: int = 384, multiple: int = 32) -> Spec:
+    """ViLT's transform (MinMaxResize in vilt/transforms/utils.py), bit for bit on Pillow 13.
+
+    At 384 the longer side is at most int(1333 / 800 * 384) = 639, and 608 once it is a multiple of
+    32. Of pictures so long that nothing were left of the shorter side, where the original stops
+    with an error, one row of patches is kept.
+    """
+    longer = int((1333 / 800) * resize)
+    spec = _spec("pillow-shorter-floor/1", longer, "bicubic", "drop-alpha", HALF, HALF)
+    return spec | {"resize": resize, "multiple": multiple, "exif": False}
+
+
+def albef(size: int = 256) -> Spec:
+    """ALBEF's transform at evaluation: Pillow's bicubic to a square, CLIP's mean and std.
+
+    256 px in pre-training, 384 in fine-tuning (dataset/__init__.py).
+    """
+    spec = _spec("pillow-square/1", size, "bicubic", "drop-alpha", CLIP_MEAN, CLIP_STD)
+    return spec | {"exif": False}
+
+
 def bottom_up(resize: int = 600, size: int = 1000) -> Spec:
     """What bottom-up attention's detectors read: no anti-aliasing, 0 to 255 less a mean, RGB here.
 
@@ -123,10 +148,12 @@ def turbo(spec: Spec) -> Spec:
         MediaError: the spec has no fast version.
     """
     name = str(spec["name"])
-    if not name.startswith("pillow-"):
-        raise MediaError(f"transform {name} has no fast version; only the pillow- ones have")
+    fast = name.replace("pillow-", "turbo-")
+    if fast == name or fast not in NAMES:
+        ready = ", ".join(one for one in NAMES if one.startswith("turbo-"))
+        raise MediaError(f"transform {name} has no fast version; there are: {ready}")
     rgb = "drop-alpha" if spec["rgb"] == "after-resize" else spec["rgb"]
-    return spec | {"name": name.replace("pillow-", "turbo-"), "rgb": rgb}
+    return spec | {"name": fast, "rgb": rgb}
 
 
 def _spec(name: str, size: int, filter: str, rgb: str | list[int], mean, std) -> Spec:
@@ -145,15 +172,17 @@ def check(spec: Mapping[str, Any]) -> None:
     wanted |= {"order"} if not plain else set()
     wanted |= {"resize"} if "shorter" in str(name) else set()
     wanted |= {"background"} if name == "canvas/1" else set()
+    wanted |= {"multiple"} if "-floor/" in str(name) else set()
     if wanted != spec.keys():
         odd = sorted(wanted ^ spec.keys())
         raise MediaError(f"transform {name}: fields missing or unknown: {', '.join(odd)}")
     filters = ("bilinear",) if plain else tuple(FILTERS)
     early = name != "pillow-shorter-crop/1" and name != "pillow-square/1"
-    least = 1 if "shorter/" in str(name) else spec["size"]
+    least = spec["size"] if "-crop/" in str(name) else 1
     good = {
         "size": _whole(spec["size"], 1, 4096),
         "resize": _whole(spec.get("resize", spec["size"]), least, 8192),
+        "multiple": _whole(spec.get("multiple", 1), 1, 4096),
         "filter": spec["filter"] in filters,
         "order": spec.get("order", ORDERS[0]) in ORDERS,
         "exif": isinstance(spec["exif"], bool),

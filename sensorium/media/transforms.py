@@ -160,6 +160,24 @@ def _pillow_shorter(spec: Spec, source: Source, name: str | None, budget: Budget
     return _rgb_array(_resize(spec, image, size, called(source, name)), called(source, name))
 
 
+def floored(width: int, height: int, spec: Spec) -> tuple[int, int]:
+    """Width and height as ViLT's MinMaxResize has them, and one `multiple` at least."""
+    shorter, longer, step = spec["resize"], spec["size"], spec["multiple"]
+    scale = shorter / min(width, height)
+    sides = (shorter, scale * height) if height >= width else (scale * width, shorter)
+    if max(sides) > longer:
+        scale = longer / max(sides)
+        sides = sides[0] * scale, sides[1] * scale
+    wide, high = (max(int(side + 0.5) // step, 1) * step for side in sides)
+    return wide, high
+
+
+def _pillow_floor(spec: Spec, source: Source, name: str | None, budget: Budget) -> Pixels:
+    image = _open(spec, source, name, budget)
+    size = floored(*image.size, spec)
+    return _rgb_array(_resize(spec, image, size, called(source, name)), called(source, name))
+
+
 def _plain_shorter(spec: Spec, source: Source, name: str | None, budget: Budget) -> Pixels:
     array = np.array(_open(spec, source, name, budget))
     width, height = array.shape[1], array.shape[0]
@@ -176,6 +194,7 @@ _PIXELS: dict[str, Callable[[Spec, Source, str | None, Budget], Pixels]] = {
     "plain-square/1": _plain_square,
     "pillow-shorter/1": _pillow_shorter,
     "plain-shorter/1": _plain_shorter,
+    "pillow-shorter-floor/1": _pillow_floor,
 }
 
 
