@@ -9,11 +9,13 @@ from torch import nn
 from sensorium.data.ragged import lay, take
 from sensorium.forms.decoder import Decoder
 from sensorium.forms.detector import Detector
+from sensorium.forms.listener import Listener
 from sensorium.models.declaration import Declaration, systems
 from sensorium.objectives.classify import Classify
 from sensorium.objectives.contrastive import Contrastive
 from sensorium.objectives.detection import Detect
 from sensorium.objectives.next_token import Lesson, NextToken
+from sensorium.objectives.transcript import Heard, Transcript
 from sensorium.types import Classifies, Embeds, Fuses, ImageLabel, ImageText, Reads, Scenes
 from tests.models.drawn import state, uniform
 from tests.models.everything import Asked, Everything, asked, everything, look_of, rows_of
@@ -53,6 +55,8 @@ def posed(declaration: Declaration, net: nn.Module, rows: int = 8, longest: int 
         texts = [[(7 * i + 3 * j + 1) % net.vocab for j in range(n)] for i, n in enumerate(lengths)]
         text = lay(texts)
         return Posed(NextToken(), Lesson(text, torch.ones_like(text.ids, dtype=torch.bool)))
+    if isinstance(net, Listener):
+        return Posed(Transcript(), sounds(declaration, net, rows, longest))
     if isinstance(net, Detector):
         return Posed(Detect(anchors=32, regions=16), scenes(rows, next(net.parameters()).dtype))
     if isinstance(net, (Reads, Fuses)):
@@ -72,6 +76,15 @@ def posed(declaration: Declaration, net: nn.Module, rows: int = 8, longest: int 
     return Posed(Classify(), ImageLabel(image, torch.arange(rows) % classes))
 
 
+def sounds(declaration: Declaration, net: Listener, rows: int, longest: int) -> Heard:
+    """Spectrograms with a text each."""
+    shape = (rows, told(declaration, "mels"), 2 * told(declaration, "frames"))
+    mel = 2 * uniform(f"sound {rows}", shape).to(next(net.parameters()).dtype)
+    lengths = [2 + (5 * i) % longest for i in range(rows)]
+    text = lay([[(7 * i + 3 * j) % net.vocab for j in range(n)] for i, n in enumerate(lengths)])
+    return Heard(mel, text, torch.ones_like(text.ids, dtype=torch.bool))
+
+
 def scenes(rows: int, dtype: torch.dtype) -> Scenes:
     """Pictures of two objects, every other one smaller than the place it is padded to."""
     image = 2 * uniform(f"scene {rows}", (rows, 3, 48, 64)).to(dtype)
@@ -88,6 +101,9 @@ def part(batch: Any, index: torch.Tensor) -> Any:
     if isinstance(batch, Lesson):
         marks = batch.learnt.split(batch.text.lengths.tolist())
         return Lesson(take(batch.text, index), torch.cat([marks[i] for i in index.tolist()]))
+    if isinstance(batch, Heard):
+        some = part(Lesson(batch.text, batch.learnt), index)
+        return Heard(batch.mel[index], some.text, some.learnt)
     if isinstance(batch, Asked):
         return rows_of(batch, index)
     if isinstance(batch, ImageText):
@@ -97,13 +113,15 @@ def part(batch: Any, index: torch.Tensor) -> Any:
 
 def count(batch: Any) -> int:
     """How many rows a batch has."""
-    return len(batch.text.lengths if isinstance(batch, (Asked, Lesson)) else batch.image)
+    return len(batch.text.lengths if isinstance(batch, (Asked, Heard, Lesson)) else batch.image)
 
 
 def halved(batch: Any) -> Any:
     """The batch for a net in bfloat16."""
     if isinstance(batch, (Asked, Lesson)):
         return batch
+    if isinstance(batch, Heard):
+        return batch._replace(mel=batch.mel.bfloat16())
     return batch._replace(image=batch.image.bfloat16())
 
 
@@ -112,6 +130,9 @@ def outputs(net: nn.Module, batch: Any) -> list[torch.Tensor]:
     if isinstance(net, Decoder):
         ends = batch.text.lengths.cumsum(0) - 1
         return [net(batch.text)[ends]]
+    if isinstance(net, Listener):
+        ends = batch.text.lengths.cumsum(0) - 1
+        return [net.encode(batch.mel), net(batch.mel, batch.text)[ends]]
     if isinstance(net, Detector):
         boxes = torch.tensor([[0.0, 0.0, 30.0, 30.0], [10.0, 5.0, 38.0, 40.0]])
         boxes = boxes.to(batch.image.dtype)
