@@ -11,10 +11,14 @@ from sensorium.types import Ids
 
 
 class Lesson(NamedTuple):
-    """Texts end to end, and which of their tokens are learnt (those of answers, say)."""
+    """Texts end to end, and which of their tokens are learnt (those of answers, say).
+
+    `source` are the texts that an encoder reads, one for each, where the net has an encoder.
+    """
 
     text: Ids
     learnt: Bool[Tensor, " t"]
+    source: Ids | None = None
 
 
 class Said(NamedTuple):
@@ -58,7 +62,7 @@ class NextToken:
         """Log-probabilities, worked out in at least float32."""
         text = question.text
         follows, those = before(text)
-        logits = net(text)[those]
+        logits = (net(text) if question.source is None else net(question.source, text))[those]
         wide = logits.to(torch.promote_types(logits.dtype, torch.float32))
         chance = -F.cross_entropy(wide, text.ids[follows], reduction="none")
         return Said(chance.new_zeros(len(text.ids)).index_put((follows,), chance))
