@@ -175,7 +175,10 @@ TEMPLATES: dict[str, Template] = {
     "llama-3": Template(_llama3, ("<|eot_id|>",)),
 }
 MATCHED = {  # the sha256 of templates in published files, and which of ours they are
+    "fcf7a096fe99a48fd9ad2b250bf9237e96e8f48bffec1c7ea4d3f225176cd40e": "chatml",
     "872be49dbb638044ad01b60388f48d469ff2980e5f0dccdc22ec907db54d0788": "smollm2",
+    "b48c47f6443892716176eb200bf4ef108f64e06ca26ed0fa8ebc0a4b3992fcb2": "llama-3",
+    "e8d5b5a546d3f19df16a5320c614fab05bdc4edd50e850f1afd947b503ea41cf": "llama-2",
 }
 
 
@@ -199,7 +202,7 @@ def matched(text: str) -> str:
     found = MATCHED.get(hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest())
     if found is None:
         raise DataError(
-            f"the file's chat template ({text[:60]!r}...) is none of those known here, and templates"
+            f"the file's chat template ({text[:60]!r}...) is none of those known here, and those"
             f" found in files are never run; say which to use instead: {', '.join(TEMPLATES)}"
         )
     return found

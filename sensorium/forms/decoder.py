@@ -6,7 +6,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from sensorium.nn.layer import LayerStack
-from sensorium.nn.slots import Cache
+from sensorium.nn.slots import Cache, Source
 from sensorium.nn.turn import turn
 from sensorium.types import Ids
 
@@ -52,7 +52,7 @@ class WordEmbed(nn.Module):
 
 
 class Decoder(nn.Module):
-    """GPT-2, OPT, LLaMA, MPT, GPT-Neo, GPT-J.
+    """GPT-2, OPT, LLaMA, MPT, GPT-Neo, GPT-J; with a memory the decoders of T5, BART and Whisper.
 
     Texts are laid end to end (`types.Ids`); nothing is padded. With a cache the same tokens are
     read piece by piece, with the same states.
@@ -61,6 +61,7 @@ class Decoder(nn.Module):
         head: scores of the vocabulary from states; None: the word vectors' own (tied).
         length: the longest text it can read; with rotations and biases the one it was trained on.
         out: from the model's width to the head's (350M OPT).
+        shrink: what states are multiplied by before they are scored (T5's tied head).
     """
 
     def __init__(
@@ -70,9 +71,10 @@ class Decoder(nn.Module):
         head: nn.Linear | None,
         length: int,
         out: nn.Module | None = None,
+        shrink: float = 1.0,
     ):
         super().__init__()
-        self.length = length
+        self.length, self.shrink = length, shrink
         self.embed, self.stack = embed, stack
         self.out = out if out is not None else nn.Identity()
         self.head = head
@@ -83,16 +85,22 @@ class Decoder(nn.Module):
         return self.embed.word.num_embeddings
 
     def read(
-        self, x: Float[Tensor, "1 t d"] | None, text: Ids, cache: Cache | None = None
+        self,
+        x: Float[Tensor, "1 t d"] | None,
+        text: Ids,
+        cache: Cache | None = None,
+        source: Source | None = None,
     ) -> Float[Tensor, "1 t d"]:
         """States of tokens behind what the cache holds; `x` stands in for the words' vectors.
+
+        `source` is the memory to read, where the cache does not hold it.
 
         Raises:
             ValueError: a text is longer than the model, or than the cache has room for.
         """
         self.fits(text, cache)
         like = self.embed.word.weight
-        made = turn(text, cache, self.stack.rope, self.stack.bias, like)
+        made = turn(text, cache, self.stack.rope, self.stack.bias, like)._replace(source=source)
         states = self.stack(self.embed(text.ids, made.pos) if x is None else x, made, cache)
         if cache is not None:
             added = text.lengths.tolist()
@@ -111,12 +119,18 @@ class Decoder(nn.Module):
 
     def scores(self, x: Float[Tensor, "*t d"]) -> Float[Tensor, "*t v"]:
         """Logits of the vocabulary."""
-        x = self.out(x)
+        x = self.out(x if self.shrink == 1.0 else x * self.shrink)
         return F.linear(x, self.embed.word.weight) if self.head is None else self.head(x)
 
-    def forward(self, text: Ids) -> Float[Tensor, "t v"]:
+    def forward(self, text: Ids, source: Source | None = None) -> Float[Tensor, "t v"]:
         """Logits of what follows each token."""
-        return self.scores(self.read(None, text)[0])
+        return self.scores(self.read(None, text, None, source)[0])
+
+    def begin(self, source: Source, room: int) -> Cache:
+        """Empty slots for as many texts as the memory has, which is read here once for all."""
+        cache = self.blank(len(source.rows), room)
+        cache.cross, cache.seen = self.stack.remember(source), source.mask
+        return cache
 
     def blank(self, rows: int, room: int) -> Cache:
         """Empty slots for so many texts of at most `room` tokens."""

@@ -112,7 +112,6 @@ class Cache:
 
 
 def _taken(t: Tensor, at: Tensor, used: int, room: int) -> Tensor:
-    out = t.new_empty((len(at), t.shape[1], room, t.shape[3]))
+    out = t.new_zeros((len(at), t.shape[1], room, t.shape[3]))  # NaN times 0 would be NaN
     out[:, :, :used] = t[:, :, :used].index_select(0, at)
     return out
-

@@ -14,7 +14,7 @@ LANGUAGE = {byte_level.KIND: byte_level.read, pieces.KIND: pieces.read}
 def language(spec: Mapping[str, Any], place: str | Path | bytes | None) -> Words:
     """The tokenizer that a manifest describes, its table in the folder `place` (or its bytes).
 
-    OSError: the table is missing. DataError: it is not the one described, or does not hold together.
+    OSError: the table is missing. DataError: it is not the one described, or is not sound.
     """
     kind = spec.get("kind")
     if kind not in LANGUAGE:
@@ -23,5 +23,7 @@ def language(spec: Mapping[str, Any], place: str | Path | bytes | None) -> Words
         raise DataError(f"a tokenizer {kind} needs the checkpoint's folder, where its table lies")
     made = LANGUAGE[kind](table(place if isinstance(place, bytes) else Path(place) / FILE, spec))
     if made.vocab != spec.get("vocab"):
-        raise DataError(f"the tokenizer has {made.vocab} ids, the manifest says {spec.get('vocab')}")
+        raise DataError(
+            f"the tokenizer has {made.vocab} ids, the manifest says {spec.get('vocab')}"
+        )
     return made

@@ -37,22 +37,32 @@ class Table(NamedTuple):
     prefix: bool = True
 
 
-class _Joined(dict[tuple[int, int], tuple[float, int] | None]):
+class _Joined(dict[tuple[int, int], tuple[int, int]]):
     """Pairs of ids to how late they are joined, and to what; worked out when first met."""
 
     def __init__(self, names: Sequence[str], of: Mapping[str, int], scores: Sequence[float]):
         super().__init__()
-        self.names, self.of, self.scores = names, of, scores
+        rank = {score: i for i, score in enumerate(sorted(set(scores), reverse=True))}
+        self.names, self.of = names, of
+        self.ranks = [rank[score] for score in scores]
+        self.apart: set[tuple[int, int]] = set()
 
-    def get(self, pair: tuple[int, int], default: None = None) -> tuple[float, int] | None:  # type: ignore[override]
-        if pair not in self:
-            a, b = pair
-            made = None
-            if a < len(self.names) and b < len(self.names):
-                made = self.of.get(self.names[a] + self.names[b])
-            if len(self) > 1 << 20:
-                self.clear()
-            self[pair] = None if made is None else (-self.scores[made], made)
+    def get(self, pair: tuple[int, int], default: None = None) -> tuple[int, int] | None:  # type: ignore[override]
+        if pair in self:
+            return self[pair]
+        if pair in self.apart:
+            return None
+        if len(self) + len(self.apart) > 1 << 20:
+            self.clear()
+            self.apart.clear()
+        a, b = pair
+        made = None
+        if a < len(self.names) and b < len(self.names):
+            made = self.of.get(self.names[a] + self.names[b])
+        if made is None:
+            self.apart.add(pair)
+            return None
+        self[pair] = self.ranks[made], made
         return self[pair]
 
 
@@ -112,7 +122,7 @@ class SentencePieces:
             start.append(id)
         letters = list(strange)
         out: list[int] = []
-        for id in merge(start, self._joined):  # type: ignore[arg-type]
+        for id in merge(start, self._joined):
             if id < len(self.names):
                 out.append(id)
             else:

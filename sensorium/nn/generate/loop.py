@@ -40,6 +40,7 @@ class Start(NamedTuple):
     scores: Float[Tensor, "b v"]
 
 
+@torch.inference_mode()
 def read(net: Speaks, requests: Sequence[Request], cache: Cache | None = None) -> Start:
     """Reads the prompts; equal ones once, where there is no cache.
 
@@ -67,7 +68,6 @@ def read(net: Speaks, requests: Sequence[Request], cache: Cache | None = None) -
     return Start(cache.take(index), scores[index])
 
 
-@torch.inference_mode()
 def speak(
     net: Speaks,
     requests: Sequence[Request],
@@ -89,8 +89,10 @@ def speak(
     dice = [Dice(r.how.seed) for r in requests] if dice is None else dice
     texts = [list(r.ids) for r in requests]
     live, device = list(range(len(requests))), cache.layers[0].k.device
-    while live:
-        steps = []
+
+    @torch.inference_mode()
+    def step() -> list[Step]:
+        made = []
         plain = wide(scores)
         norms = plain.logsumexp(dim=1)
         for place, row in enumerate(live):
@@ -102,11 +104,16 @@ def speak(
                 end = "stop"
             if token in one.ends:
                 end = "end"
-            steps.append(Step(row, token, float(plain[place, token] - norms[place]), end))
+            made.append(Step(row, token, float(plain[place, token] - norms[place]), end))
+        return made
+
+    while live:
+        steps = step()
         yield from steps
         kept = [place for place, step in enumerate(steps) if step.end is None]
-        if 0 < len(kept) < len(live):
-            cache = cache.take(kept)
-        live = [live[place] for place in kept]
-        if live:
-            scores = net.extend(laid([texts[row][-1:] for row in live], device), cache)
+        with torch.inference_mode():
+            if 0 < len(kept) < len(live):
+                cache = cache.take(kept)
+            live = [live[place] for place in kept]
+            if live:
+                scores = net.extend(laid([texts[row][-1:] for row in live], device), cache)

@@ -85,7 +85,9 @@ class Dice:
     def draw(self, chances: Float[Tensor, " v"]) -> int:
         """A token, by its share of the sum of these."""
         total = chances.double().cumsum(0)
-        place = int(torch.searchsorted(total, total.new_tensor(self.uniform()) * total[-1], right=True))
+        place = int(
+            torch.searchsorted(total, total.new_tensor(self.uniform()) * total[-1], right=True)
+        )
         if place >= len(chances) or not chances[place] > 0:  # rounding at the very end
             place = int(chances.nonzero()[-1])
         return place

@@ -1,0 +1,204 @@
+"""What users do with a language model: continue texts, talk with it, choose among answers."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from torch import nn
+
+from sensorium.data.chat import conversation, encode, template
+from sensorium.data.tokenizers.words import Words
+from sensorium.nn.generate.loop import Start, read, speak
+from sensorium.nn.generate.pick import Dice
+from sensorium.nn.generate.speaks import How, Request, Speaks
+from sensorium.nn.slots import Cache
+from sensorium.verbs.tail import Tail
+
+Prompt = str | Sequence[int]
+
+
+class Reply(NamedTuple):
+    """What was said.
+
+    Attributes:
+        text: without what ended it; special tokens are left out.
+        ids: all tokens, the one that ended it included.
+        logprobs: of each token, by the model alone.
+        end: "end" (the model ended it), "stop" (a stop string came) or "length".
+    """
+
+    text: str
+    ids: tuple[int, ...]
+    logprobs: tuple[float, ...]
+    end: str
+
+
+class Bit(NamedTuple):
+    """A piece of a reply that is being said: the text that became sure, and at the end its all."""
+
+    row: int
+    text: str
+    reply: Reply | None
+
+
+def how(said: dict[str, Any]) -> How:
+    """Settings by name. ValueError: one is not known, or means nothing."""
+    unknown = sorted(set(said) - set(How._fields))
+    if unknown:
+        raise ValueError(f"{', '.join(unknown)}: not known; settings are {', '.join(How._fields)}")
+    made = How(**said)
+    made.check()
+    return made
+
+
+def speaker(net: nn.Module) -> Speaks:
+    """The net as one that speaks. ValueError: it does not."""
+    if not isinstance(net, Speaks):
+        raise ValueError("this model says nothing: it is no language model")
+    return net
+
+
+def ids_of(prompt: Prompt, words: Words | None) -> list[int]:
+    """A prompt as ids, behind the start token where the model wants one; text is only text."""
+    if not isinstance(prompt, str):
+        return [int(i) for i in prompt]
+    if words is None:
+        raise ValueError("this model has no tokenizer: give prompts as lists of ids")
+    start = [words.bos] if words.begins and words.bos is not None else []
+    ids = start + words.encode(prompt, "the prompt")
+    if not ids:
+        raise ValueError("the prompt is empty: there is nothing to continue")
+    return ids
+
+
+def endings(words: Words | None, names: Sequence[str] = ()) -> frozenset[int]:
+    """The tokens that end a reply: the model's end, and those named by the template."""
+    if words is None:
+        return frozenset()
+    found = {words.specials[name] for name in names if name in words.specials}
+    return frozenset(found | ({words.eos} if words.eos is not None else set()))
+
+
+def say(
+    net: Speaks,
+    words: Words | None,
+    requests: Sequence[Request],
+    stop: Sequence[str] = (),
+    start: Start | None = None,
+    dice: Sequence[Dice] | None = None,
+) -> Iterator[Bit]:
+    """Continues all requests together; gives each one's text as it becomes sure.
+
+    Raises:
+        ValueError: as `nn.generate.speak`; stop strings without a tokenizer.
+    """
+    if words is None and stop:
+        raise ValueError("stop strings need a tokenizer, which this model has not: give ends")
+    apart = frozenset(words.specials.values()) if words is not None else frozenset()
+    tails = [Tail(stop) for _ in requests]
+    fresh = [""] * len(requests)
+
+    def ended(row: int, token: int) -> bool:
+        if words is not None and token not in apart:
+            fresh[row] = tails[row].push(words.spelt(token))
+        return tails[row].stopped
+
+    said: list[list[str]] = [[] for _ in requests]
+    ids: list[list[int]] = [[] for _ in requests]
+    chances: list[list[float]] = [[] for _ in requests]
+    for step in speak(net, requests, start, (), dice, ended):
+        row = step.row
+        ids[row].append(step.token)
+        chances[row].append(step.logprob)
+        text, fresh[row] = fresh[row], ""
+        whole = None
+        if step.end is not None:
+            text += tails[row].finish()
+            joined = "".join([*said[row], text])
+            whole = Reply(joined, tuple(ids[row]), tuple(chances[row]), step.end)
+        said[row].append(text)
+        if text or whole is not None:
+            yield Bit(row, text, whole)
+
+
+def generate(
+    net: nn.Module,
+    words: Words | None,
+    prompts: Sequence[Prompt],
+    settings: How,
+    n: int = 1,
+    stop: Sequence[str] = (),
+) -> list[Reply]:
+    """Continues every prompt, `n` times each; prompt by prompt. Every prompt is read once.
+
+    Raises:
+        ValueError: a prompt is empty or too long, or a setting means nothing.
+    """
+    if n < 1:
+        raise ValueError(f"n is {n}: every prompt must be continued at least once")
+    if isinstance(stop, str):
+        raise ValueError("stop must be a list of texts, even of one: stop=[...]")
+    ends = endings(words)
+    asked = [Request(ids_of(prompt, words), settings, ends) for prompt in prompts]
+    requests = [one for one in asked for _ in range(n)]
+    dice = [Dice(settings.seed, number) for _ in asked for number in range(n)]
+    done: dict[int, Reply] = {}
+    for bit in say(speaker(net), words, requests, stop, None, dice):
+        if bit.reply is not None:
+            done[bit.row] = bit.reply
+    return [done[row] for row in range(len(requests))]
+
+
+class Chat:
+    """A conversation whose tokens are kept: a new turn reads only what is new.
+
+    Args:
+        name: of the chat template.
+    """
+
+    def __init__(self, net: nn.Module, words: Words | None, name: str | None):
+        if words is None:
+            raise ValueError("this model has no tokenizer, so it cannot be talked with")
+        self.net, self.words, self.template = speaker(net), words, template(name)
+        self.kept: tuple[list[int], Cache] | None = None
+        self.read = 0  # tokens that the last turn had to read
+
+    def stream(self, messages: Any, settings: How, stop: Sequence[str] = ()) -> Iterator[Bit]:
+        """The assistant's next turn, piece by piece.
+
+        Raises:
+            DataError: the conversation is not sound (see `data.chat.conversation`).
+            ValueError: it is too long for the model.
+        """
+        said = conversation(messages)
+        ids, _ = encode(self.template.parts(said, True), self.words)
+        ends = endings(self.words, self.template.ends)
+        request = Request(ids, settings, ends)
+        cache = self._same(ids)
+        self.read = len(ids) - (cache.lengths[0] if cache is not None else 0)
+        start = read(self.net, [request], cache)
+        self.kept = None  # until it is whole again
+        strip = True
+        for bit in say(self.net, self.words, [request], stop, start):
+            text = bit.text.lstrip() if strip else bit.text
+            strip = strip and not text
+            reply = bit.reply
+            if reply is not None:
+                spoken = [*ids, *reply.ids]
+                self.kept = spoken[: start.cache.lengths[0]], start.cache
+                reply = reply._replace(text=reply.text.strip())
+            yield Bit(0, text, reply)
+
+    def _same(self, ids: list[int]) -> Cache | None:
+        """The cache, back to the beginning that it shares with these ids; None: none is shared."""
+        if self.kept is None:
+            return None
+        old, cache = self.kept
+        same = 0
+        for a, b in zip(old, ids[:-1], strict=False):
+            if a != b:
+                break
+            same += 1
+        if not same:
+            return None
+        cache.rewind([same])
+        return cache
