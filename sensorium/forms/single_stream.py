@@ -7,7 +7,8 @@ from torch import Tensor, nn
 from sensorium.nn.block import Stack, dropped
 from sensorium.nn.heads import ask
 from sensorium.nn.joint import apart, join
-from sensorium.types import Fused, Joint, JointPair, Phrases, Tokens
+from sensorium.nn.look import shares
+from sensorium.types import Fused, Joint, JointPair, Phrases, Ragged, Tokens
 
 
 class SingleStream(nn.Module):
@@ -47,6 +48,13 @@ class SingleStream(nn.Module):
         """Of words and picture: what enters the first block, then what leaves each."""
         tokens, seam = join(self.text(batch.text), self.image(batch.image))
         return [apart(x, seam) for x in self.stack.states(self.normed(tokens))]
+
+    def shares(self, batch: Joint) -> tuple[list[Tensor], Ragged]:
+        """The shares of attention of each layer (b h n n), and the layout of the joint tokens:
+        each row has its words, then its picture's tokens (see `nn.look`)."""
+        tokens, _ = join(self.text(batch.text), self.image(batch.image))
+        assert isinstance(tokens.at, Ragged)
+        return shares(self.stack, self.normed(tokens)), tokens.at
 
     def normed(self, tokens: Tokens) -> Tokens:
         """Behind the joint norm and dropout."""

@@ -101,6 +101,15 @@ def uniter(
     return net
 
 
+FROM_BERT = {  # where BERT's tensors go (`models.start`); its "next sentence" is not used
+    "embed.": "text.",
+    "stack.": "stack.",
+    "pool.": "pool.",
+    "heads.mlm.": "heads.mlm.",
+    "heads.nsp.": "",
+}
+
+
 def _size(width: int, layers: int) -> Declaration:
     return Declaration(
         uniter, dict(text=BertSize(28996, 512, 2, width, layers, width // 64, 4 * width))

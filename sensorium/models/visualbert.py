@@ -9,8 +9,10 @@ are not read. One norm stands over both kinds of token.
 
 from collections.abc import Sequence
 
+import torch
 from torch import nn
 
+from sensorium.data.errors import DataError
 from sensorium.data.tokenizers import WordPiece
 from sensorium.forms.single_stream import SingleStream
 from sensorium.models.bert import BertSize, bert_layers
@@ -77,6 +79,24 @@ def visualbert(
     return net
 
 
+FROM_BERT = {  # where BERT's tensors go (`models.start`); its "next sentence" becomes the match
+    "embed.norm.": "norm.",
+    "embed.": "text.",
+    "stack.": "stack.",
+    "pool.": "pool.",
+    "heads.mlm.": "heads.mlm.",
+    "heads.nsp.": "heads.itm.",
+}
+
+
+@torch.no_grad()
+def start_regions(net: SingleStream) -> None:
+    """The tables of regions start as those of words (the release's `special_visual_initialize`)."""
+    parts = "image.parts"
+    net.get_parameter(f"{parts}.kind.table.weight").copy_(net.get_parameter("text.segment.weight"))
+    net.get_parameter(f"{parts}.place.table.weight").copy_(net.get_parameter("text.pos.weight"))
+
+
 def chosen(made: dict, heads: Sequence[str]) -> dict[str, nn.Module]:
     """The heads that are named, made.
 
@@ -92,12 +112,17 @@ def question(words: WordPiece, text: str, where: str = "the question") -> list[i
     """[CLS] question ? [MASK] [SEP]: the answer is read at [MASK] (section 4.1).
 
     The question's own "?" is kept, as the released code does; a long question loses its end, where
-    the tokenizer may cut (`truncate`), and is refused where it may not.
+    the tokenizer may cut (`truncate`), and is refused where it may not (DataError).
     """
     tail = [*words.ids("?"), words.mask, words.eot]
-    whole = words.encode(text, where) if not words.truncate else None
-    ids = whole[1:-1] if whole is not None else words.ids(text, where)
-    return [words.sot, *ids[: words.length - 1 - len(tail)], *tail]
+    ids = words.ids(text, where)
+    room = words.length - 1 - len(tail)
+    if len(ids) > room and not words.truncate:
+        raise DataError(
+            f"{where} is too long: {len(ids)} tokens, and there is room for {room} before"
+            " ? [MASK] [SEP]. Shorten it, or build the tokenizer with truncate=True"
+        )
+    return [words.sot, *ids[:room], *tail]
 
 
 _BASE = BertSize(30522, 512, 2, 768, 12, 12, 3072)

@@ -14,13 +14,22 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
+from sensorium.data.errors import DataError
+from sensorium.data.tokenizers import WordPiece
+from sensorium.data.tokenizers.wordpiece import SPECIAL
 from sensorium.forms.single_stream import SingleStream
-from sensorium.models.bert import BertSize
+from sensorium.models.bert import BertSize, bert
+from sensorium.models.start import grown, rank_by_match, start_from
+from sensorium.models.uniter import FROM_BERT as UNITER_FROM_BERT
+from sensorium.models.uniter import SIZES as uniter_sizes
 from sensorium.models.uniter import uniter
 from sensorium.models.uniter_rules import original_uniter
-from sensorium.models.visualbert import visualbert
+from sensorium.models.visualbert import FROM_BERT as VISUALBERT_FROM_BERT
+from sensorium.models.visualbert import SIZES as visualbert_sizes
+from sensorium.models.visualbert import question, start_regions, visualbert
 from sensorium.models.visualbert_rules import hf_visualbert, original_visualbert
 from sensorium.types import Joint, JointPair, Phrases
+from sensorium.weights.errors import WeightsError
 from sensorium.weights.rules import KeyMap
 from tests.models.drawn import drift, state
 from tests.models.joined import (
@@ -33,6 +42,7 @@ from tests.models.joined import (
     mask,
     numbers,
     pictures,
+    row,
     rows,
     texts,
 )
@@ -86,6 +96,72 @@ def states(net: SingleStream, batch: Joint) -> list[Tensor]:
 def merged(net: SingleStream, batch: Joint) -> Tensor:
     """The last states in that order."""
     return states(net, batch)[-1]
+
+
+def test_published_sizes_have_the_papers_numbers() -> None:
+    assert visualbert_sizes["base-vqa"].parameters() == 112_074_812
+    assert uniter_sizes["base"].parameters() == 112_938_887
+    assert uniter_sizes["large"].args["text"] == BertSize(28996, 512, 2, 1024, 24, 16, 4096)
+
+
+def test_berts_weights_start_both() -> None:
+    start = bert(SIZE)
+    for net, names in (
+        (visualbert(SIZE, FEATURE), VISUALBERT_FROM_BERT),
+        (uniter(SIZE, FEATURE), UNITER_FROM_BERT),
+    ):
+        kept = start_from(net, start.state_dict(), names)
+        own = net.state_dict()
+        assert torch.equal(own["text.word.weight"], start.embed.word.weight)
+        assert torch.equal(
+            own["stack.blocks.1.mlp.f.up.weight"], start.stack.blocks[1].mlp.f.up.weight
+        )
+        regions = [name for name in kept if not name.startswith("heads.")]
+        assert regions and all(name.startswith("image.") for name in regions)
+    with pytest.raises(WeightsError, match="has no place"):
+        start_from(uniter(SIZE._replace(vocab=50), FEATURE), start.state_dict(), UNITER_FROM_BERT)
+    with pytest.raises(WeightsError, match="fits none of"):
+        start_from(uniter(SIZE, FEATURE), start.state_dict(), {"embed.": "text."})
+    net = visualbert(SIZE, FEATURE)
+    start_regions(net)
+    own = net.state_dict()
+    assert torch.equal(own["image.parts.place.table.weight"], own["text.pos.weight"])
+    table = grown(own["text.segment.weight"], 4, like=1)
+    assert torch.equal(table[2], table[1]) and torch.equal(table[3], table[1]) and len(table) == 4
+    rank, match = torch.nn.Linear(4, 1), torch.nn.Linear(4, 2)
+    rank_by_match(rank, match, 1)
+    assert torch.equal(rank.weight[0], match.weight[1])
+
+
+def test_questions_end_in_a_mask_that_is_read() -> None:
+    words = WordPiece([*SPECIAL, "is", "it", "red", "?"], length=8, lower=True)
+    assert question(words, "Is it red") == [2, 5, 6, 7, 8, 4, 3]
+    assert question(words, "") == [2, 8, 4, 3]
+    with pytest.raises(DataError, match="too long"):
+        question(words, "is it red red red")
+    cut = WordPiece([*SPECIAL, "is", "it", "red", "?"], length=8, lower=True, truncate=True)
+    assert question(cut, "is it red red red") == [2, 5, 6, 7, 7, 8, 4, 3]
+
+
+def test_heads_and_batches_that_do_not_go_together_are_refused() -> None:
+    net = visualbert(SIZE, FEATURE, ("itm", "vqa"))
+    with pytest.raises(ValueError, match="it answers: vqa"):
+        net.ask("itm", joint(rows()))
+    with pytest.raises(ValueError, match="vqa is asked with Joint, not JointPair"):
+        net.ask("vqa", pairs(rows()))
+    with pytest.raises(ValueError, match="there are: mlm, itm"):
+        visualbert(SIZE, FEATURE, ("caption",))
+    with pytest.raises(ValueError, match="regions of 12 features, not of 5"):
+        net.fuse(joint(rows(features=5)))
+
+
+@torch.no_grad()
+def test_no_regions_and_one_word_have_a_defined_result() -> None:
+    some = [row(0, 1, 0), row(1, 1, 3), row(2, 4, 0)]
+    for net in (visualbert(SIZE, FEATURE, ("vqa",)), uniter(SIZE, FEATURE, ("vqa", "ground"))):
+        together = net.eval().ask("vqa", joint(some, kinds=False))
+        alone = [net.ask("vqa", joint([one], kinds=False)) for one in some]
+        assert together.isfinite().all() and drift(torch.cat(alone), together) <= LIMIT
 
 
 # --- VisualBERT -----------------------------------------------------------------------------------
