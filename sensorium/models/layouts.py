@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable
 
-from sensorium.models import clip_layouts, vit_layouts
+from sensorium.models import clip_layouts, frcnn_layouts, vit_layouts
 from sensorium.models.published import Published
 from sensorium.weights.errors import WeightsError
 
 LAYOUTS: dict[str, Published] = {
-    one.name: one for one in (*clip_layouts.LAYOUTS, *vit_layouts.LAYOUTS)
+    one.name: one
+    for one in (*clip_layouts.LAYOUTS, *vit_layouts.LAYOUTS, *frcnn_layouts.LAYOUTS)
 }
 
 
