@@ -15,6 +15,7 @@ from torch import Tensor
 from sensorium.data.ragged import lay
 from sensorium.models.clip import clip_vit
 from sensorium.models.declaration import Declaration, declared
+from sensorium.models.detector_regions import detector, detects, fixed
 from sensorium.models.layouts import layout as layout_of
 from sensorium.models.published import Said, built
 from sensorium.models.vit import vit
@@ -185,6 +186,11 @@ def compare(model: Model, other: Model) -> dict[str, float]:
 
     Both are given the same pixels and the same ids: the first model's.
     """
+    if detects(model.net) and detects(other.net):
+        seen = model.transform(pictures()[0])
+        theirs = fixed(detector(other.net), seen)
+        said = fixed(detector(model.net), seen).items()
+        return {f"detect {name}": _difference(value, theirs[name]) for name, value in said}
     pixels = torch.stack([model.transform(image) for image in pictures()])
     tokens = model.tokenizer
     ids = lay(tokens.encode_batch(list(TEXTS)) if tokens is not None else WORDS)
