@@ -20,6 +20,7 @@ from sensorium.models.detector_regions import detector
 from sensorium.models.faster_rcnn import BUTD, VG
 from sensorium.models.layouts import candidates, layout
 from sensorium.models.published import Said
+from sensorium.verbs.exchange import export_model, import_model
 from sensorium.verbs.load import assemble
 from sensorium.verbs.open import published
 from sensorium.weights.errors import WeightsError
@@ -121,6 +122,15 @@ def test_there_and_back_is_the_identity(name: str, tmp_path: Path) -> None:
     assert set(after) == (left if name == "vg-detectron2" else left - {ANCHORS})
     assert all(torch.equal(value, before[key]) for key, value in after.items())
     assert [one.name for one in candidates(before)] == [name]
+
+
+def test_import_and_export_prove_themselves(tmp_path: Path) -> None:
+    save_file(theirs(), tmp_path / "model.safetensors")
+    import_model(tmp_path, "vg-detectron2", tmp_path / "ours")
+    report = export_model(tmp_path / "ours", "vg-detectron2", tmp_path / "back")
+    assert max(report["differences"].values()) == 0 and "detect score" in report["differences"]
+    again = load_file(tmp_path / "back" / "model.safetensors")
+    assert all(torch.equal(value, theirs()[key]) for key, value in again.items())
 
 
 def test_other_anchors_are_refused(tmp_path: Path) -> None:
