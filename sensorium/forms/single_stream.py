@@ -4,7 +4,8 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from sensorium.nn.block import Stack, dropped
+from sensorium.nn.block import Stack
+from sensorium.nn.dropout import dropped
 from sensorium.nn.heads import ask
 from sensorium.nn.joint import apart, join
 from sensorium.nn.look import shares

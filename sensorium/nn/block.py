@@ -3,11 +3,11 @@
 from typing import TypeGuard
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from sensorium.nn.attention import CrossAttention, SelfAttention
+from sensorium.nn.dropout import dropped
 from sensorium.nn.sight import FirstOnly, LastOnly, Only, View, across, sight
 from sensorium.types import Tokens
 
@@ -28,11 +28,6 @@ class MLP(nn.Module):
 
     def forward(self, x: Float[Tensor, "b n d"], view: View) -> Float[Tensor, "b n d"]:
         return self.down(dropped(self.act(self.up(x)), self.drop, self.training))
-
-
-def dropped(x: Float[Tensor, "*s d"], share: float, training: bool) -> Float[Tensor, "*s d"]:
-    """Dropout, in training alone (Srivastava et al. 2014); nothing at all where the share is 0."""
-    return F.dropout(x, share) if training and share > 0 else x
 
 
 class Pre(nn.Module):

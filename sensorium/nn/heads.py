@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from sensorium.nn.block import dropped
+from sensorium.nn.dropout import dropped
 from sensorium.nn.joint import join
 from sensorium.nn.regions import beside
 from sensorium.nn.sight import HIDDEN, View, across, real

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from sensorium.nn.block import dropped
+from sensorium.nn.dropout import dropped
 from sensorium.nn.joint import joined
 from sensorium.types import Ragged, Regions, Tokens
 
@@ -160,6 +160,40 @@ class RegionEmbed(nn.Module):
             x = x * self.scale
         x = dropped(self.norm(x), self.drop, self.training)
         return Tokens(x[None], Ragged(regions.rows, regions.back, regions.lengths, causal=False))
+
+
+class WholePicture(nn.Module):
+    """A token of the whole picture: the mean of its regions' features, and the box of all of it.
+
+    It is embedded as the regions are, by the same part, which is borrowed (ViLBERT).
+    """
+
+    def __init__(self, embed: RegionEmbed):
+        super().__init__()
+        self.borrowed = (embed,)
+
+    def forward(self, regions: Regions) -> Tokens:
+        return self.borrowed[0](whole(regions))
+
+
+def whole(regions: Regions) -> Regions:
+    """Of each picture one region: all of it, with the mean feature (0 where there is no region)."""
+    b, n = regions.rows.shape
+    x, device, dtype = regions.features, regions.features.device, regions.boxes.dtype
+    real = torch.arange(len(x), device=device) < regions.lengths.sum()
+    sample = (regions.back // n).clamp(max=b - 1)
+    total = x.new_zeros(b, x.shape[1]).index_add(0, sample, x * real[:, None])
+    place, none = torch.arange(b, device=device), regions.kind.new_zeros(b)
+    return Regions(
+        features=total / regions.lengths.clamp(min=1)[:, None],
+        boxes=torch.tensor([0.0, 0.0, 1.0, 1.0], dtype=dtype, device=device).expand(b, 4),
+        kind=none,
+        masked=none,
+        words=regions.words.new_full((b, regions.words.shape[1]), -1),
+        rows=place[:, None],
+        back=place,
+        lengths=torch.ones_like(regions.lengths),
+    )
 
 
 def beside(first: Regions, second: Regions) -> Regions:

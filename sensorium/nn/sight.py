@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from sensorium.nn.dropout import dropped
 from sensorium.types import Layout, Ragged, Tokens
 
 
@@ -217,9 +218,9 @@ def soft(
     if mask is None:
         none = q.new_empty(1)  # beta 0: not read
         score = torch.baddbmm(none, q, k.transpose(1, 2), beta=0, alpha=w**-0.5)
-        return torch.bmm(F.dropout(score.softmax(dim=-1), drop), v).view(b, h, n, w)
+        return torch.bmm(dropped(score.softmax(dim=-1), drop, True), v).view(b, h, n, w)
     hide = torch.zeros_like(mask, dtype=q.dtype).masked_fill_(~mask, HIDDEN)
     hide = hide.expand(b, h, n, -1).flatten(0, 1)
     score = torch.baddbmm(hide, q, k.transpose(1, 2), alpha=w**-0.5)
-    out = torch.bmm(F.dropout(score.softmax(dim=-1), drop), v).view(b, h, n, w)
+    out = torch.bmm(dropped(score.softmax(dim=-1), drop, True), v).view(b, h, n, w)
     return out if causal else out * mask.any(dim=-1, keepdim=True)  # who sees nothing gets zero

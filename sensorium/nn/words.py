@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from sensorium.nn.block import dropped
+from sensorium.nn.dropout import dropped
 from sensorium.types import Ids, Ragged, Tokens
 
 
@@ -40,10 +40,39 @@ class WordEmbed(nn.Module):
         if text.rows.shape[1] > self.length:
             longest = text.rows.shape[1]
             raise ValueError(f"a text of {longest} tokens is longer than the net's {self.length}")
+        return self.tokens(self.sums(text), text)
+
+    def sums(self, text: Ids) -> Float[Tensor, "t d"]:
+        """Word + position + segment, not yet normalised."""
         kind = torch.zeros_like(text.ids) if text.kind is None else text.kind
-        x = self.word(text.ids) + self.pos(text.pos) + self.segment(kind)
+        return self.word(text.ids) + self.pos(text.pos) + self.segment(kind)
+
+    def tokens(self, x: Float[Tensor, "t d"], text: Ids) -> Tokens:
+        """The sums as the tokens that a stack reads."""
         x = dropped(self.norm(x), self.drop, self.training)
         return Tokens(x[None], Ragged(text.rows, text.back, text.lengths, causal=False))
+
+
+class WithTasks(nn.Module):
+    """Words, and names of tasks: an id from the size of the vocabulary on is a task's.
+
+    A task is a row of a table of its own, without position and segment, behind the same norm (Lu et
+    al. 2020, "12-in-1", section 3.2). It stands last in its text, so that the words keep their
+    positions; where a token stands makes no difference to attention.
+    """
+
+    def __init__(self, words: WordEmbed, tasks: int):
+        super().__init__()
+        self.words, self.tasks = words, nn.Embedding(tasks, words.word.embedding_dim)
+
+    def forward(self, text: Ids) -> Tokens:
+        vocab, length = self.words.word.num_embeddings, self.words.length
+        task, longest = text.ids >= vocab, text.rows.shape[1]
+        if longest > length + 1:
+            raise ValueError(f"a text of {longest} tokens is longer than the net's {length}")
+        plain = text._replace(ids=text.ids.where(~task, 0), pos=text.pos.where(~task, 0))
+        rows = self.tasks((text.ids - vocab).clamp(min=0))
+        return self.words.tokens(torch.where(task[:, None], rows, self.words.sums(plain)), text)
 
 
 class Tied(nn.Module):
