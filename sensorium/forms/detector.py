@@ -12,6 +12,7 @@ from sensorium.nn.detect.rpn import RPN, Limits
 from sensorium.nn.detect.suppress import nms
 
 NMS = 0.5  # of detections of one class
+READ = 64  # regions read at a time: bounds memory, for a ResNet-101 to about half a gigabyte
 
 
 class Found(NamedTuple):
@@ -91,7 +92,8 @@ class Detector(nn.Module):
         view = self._views(image[None])[0]
         size, boxes = (image.shape[1], image.shape[2]), self.rpn.boxes(view.x)
         boxes = self.rpn.propose(view.score, view.delta, boxes, size, self.limits, resized)
-        return Seen(boxes, self.read(view.x, boxes.to(view.x.dtype)))
+        parts = [self.read(view.x, some) for some in boxes.to(view.x.dtype).split(READ)]
+        return Seen(boxes, whole(parts))
 
     @torch.no_grad()
     def detect(
@@ -122,3 +124,13 @@ def refined(seen: Seen, size: tuple[int, int], extra: int) -> Float[Tensor, "n k
     delta = wide(seen.read.delta)
     start = seen.boxes[:, None].expand(-1, delta.shape[1], -1)
     return clipped(decode(delta, start, extra), size, extra)
+
+
+def whole(parts: list[Read]) -> Read:
+    """What was read off some regions and then others, as one."""
+    first = parts[0]
+    attributes = None
+    if first.attributes is not None:
+        attributes = torch.cat([p.attributes for p in parts if p.attributes is not None])
+    columns = [torch.cat([p[i] for p in parts]) for i in range(3)]  # type: ignore[misc]
+    return Read(columns[0], columns[1], columns[2], attributes)

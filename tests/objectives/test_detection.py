@@ -18,7 +18,8 @@ ASKED = Detect(anchors=32, regions=16)
 
 def sums(net: torch.nn.Module, batch: Scenes) -> dict[str, Tensor]:
     question = ASKED.pose(net, batch, torch.Generator())
-    return ASKED.mark(ASKED.encode(net, question), question)
+    said = ASKED.mark(ASKED.encode(net, question), question)
+    return {name: value.detach() for name, value in said.items()}
 
 
 @pytest.mark.parametrize("declaration", [TINY, TINY_SMALL])
@@ -82,16 +83,16 @@ def test_it_teaches_to_find_two_objects() -> None:
     image[0, 0, 8:24, 8:24], image[0, 2, 20:36, 36:52] = 2.0, 2.0
     labels, crowd = torch.tensor([[1, 3]]), torch.zeros(1, 2, dtype=torch.bool)
     size = torch.tensor([[48, 64]])
-    learn = optimiser(net, ((r".*", AdamW(5e-3)),))
+    learn = optimiser(net, ((r".*", AdamW(3e-3)),))
     for group in learn.param_groups:
         group["lr"] = group["initial_lr"]
-    for step in range(60):
+    for step in range(150):
         batch = Scenes(image, size, boxes, labels, labels % 3, crowd, torch.tensor([step]))
         losses = asked.mark(asked.encode(net.train(), batch), batch)
         torch.stack([losses[name] / n for name, n in asked.count(batch).items()]).sum().backward()
         learn.step()
         learn.zero_grad()
-    found = net.eval().detect(image[0], least=0.5)  # type: ignore[operator]
+    found = net.eval().detect(image[0], least=0.4)  # type: ignore[operator]
     order = found.labels.argsort()
     assert found.labels[order].tolist() == [1, 3]
     assert float((found.boxes[order] - boxes[0]).abs().max()) < 3
