@@ -2,13 +2,26 @@
 
 from collections.abc import Iterable
 
-from sensorium.models import clip_layouts, frcnn_layouts, vit_layouts
+from sensorium.models import (
+    bert_layouts,
+    clip_layouts,
+    decoder_layouts,
+    frcnn_layouts,
+    llama_layouts,
+    lxmert_layouts,
+    single_stream_layouts,
+    vit_layouts,
+)
 from sensorium.models.published import Published
 from sensorium.weights.errors import WeightsError
 
 LAYOUTS: dict[str, Published] = {
     one.name: one
-    for one in (*clip_layouts.LAYOUTS, *vit_layouts.LAYOUTS, *frcnn_layouts.LAYOUTS)
+    for module in (
+        *(clip_layouts, vit_layouts, llama_layouts, decoder_layouts),
+        *(bert_layouts, single_stream_layouts, lxmert_layouts, frcnn_layouts),
+    )
+    for one in module.LAYOUTS
 }
 
 

@@ -29,13 +29,19 @@ class Said(NamedTuple):
 
 
 class Understood(NamedTuple):
-    """A published file as a model of ours, with every liberty taken in `notes`."""
+    """A published file as a model of ours, with every liberty taken in `notes`.
+
+    A model that reads no pictures has no transform. `table` is the file of a language model's
+    tokenizer, `chat` the name of its chat template.
+    """
 
     declaration: Declaration
-    transform: Spec
+    transform: Spec | None
     tokenizer: Mapping[str, Any] | None = None
     labels: tuple[str, ...] | None = None
     notes: tuple[str, ...] = ()
+    table: bytes | None = None
+    chat: str | None = None
 
 
 class Published(NamedTuple):
