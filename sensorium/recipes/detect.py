@@ -49,7 +49,7 @@ class Cut(NamedTuple):
 
 def detect(
     data: str = "nlvr",
-    steps: int = 800,
+    steps: int = 600,
     batch: int = 8,
     lr: float = 2e-3,
     short: int = 0,
