@@ -47,6 +47,14 @@ class Listener(nn.Module):
         cache.cross = self.decoder.stack.remember(laid(memory))
         return cache
 
+    def states_of(self, text: Ids, cache: Cache) -> Float[Tensor, "t d"]:
+        """Reads more of each text into the cache; the states of all tokens read."""
+        return self.decoder.read(None, text, cache)[0]
+
+    def scores(self, states: Float[Tensor, "t d"]) -> Float[Tensor, "t v"]:
+        """Logits of the vocabulary."""
+        return self.decoder.scores(states)
+
     def extend(self, text: Ids, cache: Cache) -> Float[Tensor, "b v"]:
         """Reads more of each text; logits of what follows the last token of each."""
         return self.decoder.extend(text, cache)
@@ -85,7 +93,7 @@ class Listener(nn.Module):
                 look = branch.get_submodule("f")
                 if isinstance(look, MemoryAttention):
                     asked = look.q(branch.get_submodule("norm")(x))[0]
-                    found |= {(layer, h): s for h, s in scores(look, asked, source, wanted).items()}
+                    found |= {(layer, h): s for h, s in scored(look, asked, source, wanted).items()}
                 x = branch(x, made)
         logits = self.decoder.scores(stack.norm(x)[0])
         return logits, torch.stack([found[one] for one in heads])
@@ -98,7 +106,7 @@ def laid(memory: Float[Tensor, "b n d"]) -> Source:
     return Source(memory.reshape(1, b * n, d), rows, None)
 
 
-def scores(
+def scored(
     look: MemoryAttention, asked: Float[Tensor, "t d"], source: Source, heads: Sequence[int]
 ) -> dict[int, Float[Tensor, "t n"]]:
     """How queries score the memory, head by head."""
