@@ -8,26 +8,17 @@ from sensorium.models.bert_rules import Rules, norm_rules
 from sensorium.weights.rules import KeyMap, State, drop, rename, reshape, stack
 
 BLOCK = "stack.blocks.{i}"
-WORDS = "text.words.pos.weight"
+TIMM = "cls_token", "pos_embed", "patch_embed.proj"  # class token, positions, projection
 
 
 def original_vilt(heads: Collection[str], positions: int, width: int) -> KeyMap:
     """The release's checkpoints (`state_dict` of a Lightning file)."""
-    t = "transformer.blocks.{i}"
     return KeyMap(
         [
-            *_words("text_embeddings"),
+            *word_rules("text_embeddings", "text.words"),
             rename("token_type_embeddings.weight", "image.kind.weight"),
-            *_picture(
-                "transformer", "cls_token", "pos_embed", "patch_embed.proj", positions, width
-            ),
-            *norm_rules(f"{t}.norm1", f"{BLOCK}.attn.norm"),
-            rename(f"{t}.attn.qkv.*", f"{BLOCK}.attn.f.qkv.*"),
-            rename(f"{t}.attn.proj.*", f"{BLOCK}.attn.f.out.*"),
-            *norm_rules(f"{t}.norm2", f"{BLOCK}.mlp.norm"),
-            rename(f"{t}.mlp.fc1.*", f"{BLOCK}.mlp.f.up.*"),
-            rename(f"{t}.mlp.fc2.*", f"{BLOCK}.mlp.f.down.*"),
-            *norm_rules("transformer.norm", "stack.norm"),
+            *picture_rules("transformer", "image", TIMM, (positions, width)),
+            *trunk_rules("transformer", "stack"),
             rename("pooler.dense.*", "pool.proj.0.*"),
             *_heads(heads, {"vqa": "vqa_classifier", "nlvr": "nlvr2_classifier"}),
             rename("itm_score.fc.*", "heads.itm.*"),
@@ -43,13 +34,13 @@ def hf_vilt(heads: Collection[str], positions: int, width: int) -> KeyMap:
     """
     e, t = "vilt.embeddings", "vilt.encoder.layer.{i}"
     qkv = tuple(f"{t}.attention.attention.{part}.*" for part in ("query", "key", "value"))
-    at = "position_embeddings", "patch_embeddings.projection"
+    at = "cls_token", "position_embeddings", "patch_embeddings.projection"
     twice = "mlm_score.decoder.bias"
     return KeyMap(
         [
-            *_words(f"{e}.text_embeddings"),
+            *word_rules(f"{e}.text_embeddings", "text.words"),
             rename(f"{e}.token_type_embeddings.weight", "image.kind.weight"),
-            *_picture(e, "cls_token", *at, positions, width),
+            *picture_rules(e, "image", at, (positions, width)),
             *norm_rules(f"{t}.layernorm_before", f"{BLOCK}.attn.norm"),
             stack(qkv, f"{BLOCK}.attn.f.qkv.*"),
             rename(f"{t}.attention.output.dense.*", f"{BLOCK}.attn.f.out.*"),
@@ -67,31 +58,47 @@ def hf_vilt(heads: Collection[str], positions: int, width: int) -> KeyMap:
 _BIAS = "heads.mlm.1.bias"
 
 
-def _words(theirs: str) -> Rules:
-    """The word embedding; its buffer of positions is 0, 1, 2 ..."""
-    buffer = f"{theirs}.position_ids"
+def word_rules(theirs: str, ours: str) -> Rules:
+    """BERT's embedding with its buffer of positions, which is 0, 1, 2 ..."""
+    buffer, table = f"{theirs}.position_ids", f"{ours}.pos.weight"
 
     def restore(state: State) -> State:
-        return {buffer: torch.arange(len(state[WORDS]))[None]}
+        return {buffer: torch.arange(len(state[table]))[None]}
 
-    tables = {"word": "word", "position": "pos", "token_type": "segment"}
+    names = {"word": "word", "position": "pos", "token_type": "segment"}
     return [
         *(
-            rename(f"{theirs}.{old}_embeddings.weight", f"text.words.{ours}.weight")
-            for old, ours in tables.items()
+            rename(f"{theirs}.{old}_embeddings.weight", f"{ours}.{new}.weight")
+            for old, new in names.items()
         ),
-        *norm_rules(f"{theirs}.LayerNorm", "text.words.norm"),
+        *norm_rules(f"{theirs}.LayerNorm", f"{ours}.norm"),
         drop(buffer, restore),
     ]
 
 
-def _picture(start: str, cls: str, pos: str, patches: str, positions: int, width: int) -> Rules:
-    """Class token, positions and projection of patches."""
-    shapes = (1, positions, width), (positions, width)
+def picture_rules(
+    theirs: str, ours: str, names: tuple[str, str, str], pos: tuple[int, int]
+) -> Rules:
+    """Class token, positions (rows, width) and projection of patches, by their three names."""
+    cls, places, patches = names
     return [
-        reshape(f"{start}.{cls}", "image.cls", (1, 1, -1), (-1,)),
-        reshape(f"{start}.{pos}", "image.pos", *shapes),
-        rename(f"{start}.{patches}.*", "image.patches.*"),
+        reshape(f"{theirs}.{cls}", f"{ours}.cls", (1, 1, -1), (-1,)),
+        reshape(f"{theirs}.{places}", f"{ours}.pos", (1, *pos), pos),
+        rename(f"{theirs}.{patches}.*", f"{ours}.patches.*"),
+    ]
+
+
+def trunk_rules(theirs: str, ours: str) -> Rules:
+    """The layers of timm's ViT, and the norm behind them."""
+    t, o = f"{theirs}.blocks.{{i}}", f"{ours}.blocks.{{i}}"
+    return [
+        *norm_rules(f"{t}.norm1", f"{o}.attn.norm"),
+        rename(f"{t}.attn.qkv.*", f"{o}.attn.f.qkv.*"),
+        rename(f"{t}.attn.proj.*", f"{o}.attn.f.out.*"),
+        *norm_rules(f"{t}.norm2", f"{o}.mlp.norm"),
+        rename(f"{t}.mlp.fc1.*", f"{o}.mlp.f.up.*"),
+        rename(f"{t}.mlp.fc2.*", f"{o}.mlp.f.down.*"),
+        *norm_rules(f"{theirs}.norm", f"{ours}.norm"),
     ]
 
 

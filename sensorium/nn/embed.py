@@ -27,7 +27,7 @@ class Patches(nn.Module):
         p = self.patch
         if y % p or x % p:
             raise ValueError(f"a picture of {y} x {x} pixels cannot be cut into patches of {p}")
-        cut = image.view(b, c, y // p, p, x // p, p).permute(0, 2, 4, 1, 3, 5)
+        cut = image.to(self.weight.dtype).view(b, c, y // p, p, x // p, p).permute(0, 2, 4, 1, 3, 5)
         return F.linear(cut.reshape(b, -1, c * p * p), self.weight.flatten(1), self.bias)
 
 

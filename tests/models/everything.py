@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from sensorium.data.patched import lay_patches, take_patches
 from sensorium.data.ragged import lay, take
 from sensorium.data.regions import Looked, lay_regions, take_regions
+from sensorium.forms.align_fuse import AlignFuse
+from sensorium.nn.answering import Told
 from sensorium.nn.heads import STATES, OfRegions, Task
 from sensorium.types import (
     Fuses,
@@ -44,6 +46,10 @@ def look_of(args: Mapping[str, Any]) -> Look | None:
         return partial(regions, feature=args["feature"])
     if "patch" in args:
         return partial(shapes, patch=args["patch"])
+    if "image" in args and "feature" in args["image"]._fields:
+        return partial(regions, feature=args["image"].feature)
+    if "image" in args:
+        return partial(squares, pixels=args["image"].pixels)
     return None
 
 
@@ -85,6 +91,11 @@ def regions(rows: int, which: int, feature: int) -> Regions:
     return laid._replace(masked=masked)
 
 
+def squares(rows: int, which: int, pixels: int) -> Tensor:
+    """Pictures as pixels."""
+    return 2 * uniform(f"square {rows} {which}", (rows, 3, pixels, pixels))
+
+
 def rows_of(batch: Asked, index: Tensor) -> Asked:
     """Some rows."""
     return Asked(take(batch.text, index), *(pick(x, index) for x in batch[1:]))
@@ -110,11 +121,16 @@ def everything(net: nn.Module, batch: Asked) -> list[Tensor]:
         said = net.fuse(joint)
         states = {"text": said.text, "image": said.image, "pooled": said.pooled}
     out = [said.pooled]
+    if isinstance(net, AlignFuse) and net.temperature is not None:
+        vectors = net.embed_image(joint.image), net.embed_text(batch.text)
+        out.append((vectors[0] * vectors[1]).sum(dim=1, keepdim=True) * (1 + net.temperature))
     for name, head in net.heads.items():
         if not isinstance(head, Task):
             out.append(head(first(states[STATES[name]])))
         elif head.asks is JointPair:
             out.append(net.ask(name, pair))
+        elif head.asks is Told:
+            out.append(net.ask(name, Told(joint, batch.text, torch.arange(len(batch.text.rows)))))  # type: ignore[arg-type]
         elif head.asks is Phrases:
             rows = batch.text.rows
             some = Phrases(joint, rows[:, 0], torch.arange(len(rows)))
