@@ -33,9 +33,8 @@ PADDING = 0  # row 0 of all three tables never learns: [CLS]'s position, and the
 
 
 class ObjectSize(NamedTuple):
-    """Width of an object's feature, layers of the object encoder, and the detector's vocabulary."""
+    """Layers of the object encoder, and the detector's vocabulary."""
 
-    feature: int
     layers: int
     classes: int
     attributes: int
@@ -49,6 +48,7 @@ class CrossSize(NamedTuple):
 
 def lxmert(
     text: BertSize,
+    feature: int,
     image: ObjectSize,
     cross: CrossSize,
     heads: tuple[str, ...] = PRETRAINING,
@@ -60,6 +60,7 @@ def lxmert(
 
     Args:
         text: `layers` are those of the language encoder; all three have its width.
+        feature: width of an object's feature.
         heads: "mlm", "itm", "obj", "attr", "feat" and "qa" (pre-training), "vqa" (and GQA), "nlvr"
             (the sentence is read with each picture, both vectors answer).
         answers: of "qa" and "vqa".
@@ -70,7 +71,7 @@ def lxmert(
     d = text.width
     words = bert_words(text, eps, drop, PADDING)
     parts = dict(
-        look=Look(image.feature, d, norm=layer_norm(d, eps)),
+        look=Look(feature, d, norm=layer_norm(d, eps)),
         place=Box(corners, 4, d, norm=layer_norm(d, eps)),
     )
 
@@ -100,7 +101,7 @@ def lxmert(
         "itm": lambda: nn.Linear(d, 2),
         "obj": lambda: seen("obj", image.classes),
         "attr": lambda: seen("attr", image.attributes),
-        "feat": lambda: seen("feat", image.feature),
+        "feat": lambda: seen("feat", feature),
         "qa": lambda: Answer(d, answers, gelu(), layer_norm(2 * d, eps)),
         "vqa": lambda: OfPooled(Answer(d, answers, gelu(), layer_norm(2 * d, eps))),
         "nlvr": lambda: OfPair(Answer(2 * d, 2, gelu(), layer_norm(2 * d, eps), hidden=2 * d)),
@@ -119,15 +120,17 @@ def lxmert(
 
 
 _TEXT = BertSize(30522, 512, 2, 768, 9, 12, 3072)
-_IMAGE = ObjectSize(2048, 5, 1600, 400)
 SIZES = {
-    "base": Declaration(lxmert, dict(text=_TEXT, image=_IMAGE, cross=CrossSize(5))),
+    "base": Declaration(
+        lxmert, dict(text=_TEXT, feature=2048, image=ObjectSize(5, 1600, 400), cross=CrossSize(5))
+    ),
 }
 TINY = Declaration(
     lxmert,
     dict(
         text=BertSize(1000, 40, 2, 64, 2, 4, 128),
-        image=ObjectSize(32, 1, 20, 9),
+        feature=32,
+        image=ObjectSize(1, 20, 9),
         cross=CrossSize(2),
         heads=(*PRETRAINING, "vqa", "nlvr"),
         answers=12,

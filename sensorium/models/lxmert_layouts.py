@@ -75,12 +75,12 @@ def _understand(names: Names, name: str, shapes: Shapes, said: Said) -> Understo
     heads, notes = _heads(names, shapes)
     usual = SIZES["base"].args["image"]
     image = ObjectSize(
-        feature,
         seen,
         _count(shapes, "obj", whole(config, "num_object_labels", usual.classes, CONFIG)),
         _count(shapes, "attr", whole(config, "num_attr_labels", usual.attributes, CONFIG)),
     )
-    args = dict(text=text, image=image, cross=CrossSize(cross), heads=heads, drop=told.drop)
+    args: dict[str, Any] = dict(text=text, feature=feature, image=image, cross=CrossSize(cross))
+    args |= dict(heads=heads, drop=told.drop)
     if {"qa", "vqa"} & set(heads):
         args["answers"] = shape(shapes, f"{names.answer}.3.bias", 1)[0]
     if config:
@@ -156,7 +156,7 @@ def _files(
         "l_layers": text.layers,
         "r_layers": image.layers,
         "x_layers": args["cross"].layers,
-        "visual_feat_dim": image.feature,
+        "visual_feat_dim": args["feature"],
         "visual_pos_dim": 4,
         "num_object_labels": image.classes,
         "num_attr_labels": image.attributes,

@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from sensorium.nn.block import dropped
 from sensorium.nn.sight import FirstOnly, LastOnly, Only
 from sensorium.types import Grid, Ragged, Tokens
 
@@ -36,6 +37,17 @@ class OfText(nn.Module):
 
     def forward(self, text: Tokens, image: Tokens) -> Float[Tensor, "b e"]:
         return self.pool(text)
+
+
+class Together(nn.Module):
+    """The pooled vectors of both streams, multiplied, and thinned in training (ViLBERT)."""
+
+    def __init__(self, text: nn.Module, image: nn.Module, drop: float):
+        super().__init__()
+        self.text, self.image, self.drop = text, image, drop
+
+    def forward(self, text: Tokens, image: Tokens) -> Float[Tensor, "b e"]:
+        return dropped(self.text(text) * self.image(image), self.drop, self.training)
 
 
 class Last(nn.Module):

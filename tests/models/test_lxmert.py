@@ -25,13 +25,13 @@ from tests.models.joined import FEATURE, VOCAB, filled_up, joint, mask, numbers,
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "lxmert.safetensors"
 LIMIT = 1e-5
-TEXT, IMAGE, CROSS = BertSize(VOCAB, 24, 2, 32, 3, 4, 48), ObjectSize(FEATURE, 2, 7, 5), 2
+TEXT, IMAGE, CROSS = BertSize(VOCAB, 24, 2, 32, 3, 4, 48), ObjectSize(2, 7, 5), 2
 DEPTHS = Depths(TEXT.layers, IMAGE.layers, CROSS)
 DECODER, TABLE = "cls.predictions.decoder.weight", "embeddings.word_embeddings.weight"
 
 
-def built(heads: tuple[str, ...], image: ObjectSize = IMAGE) -> TwoStream:
-    return lxmert(TEXT, image, CrossSize(CROSS), heads, answers=6)
+def built(heads: tuple[str, ...]) -> TwoStream:
+    return lxmert(TEXT, FEATURE, IMAGE, CrossSize(CROSS), heads, answers=6)
 
 
 def loaded(net: TwoStream, keys: KeyMap, drawn: dict[str, Tensor]) -> TwoStream:

@@ -22,10 +22,8 @@ SIZE = BertSize(40, 12, 2, 64, 2, 1, 96)  # heads of 64, as all published ones
 
 
 def lxmert_with(*heads: str) -> Declaration:
-    image, cross = ObjectSize(6, 1, 7, 5), CrossSize(2)
-    return Declaration(
-        lxmert, dict(text=SIZE, image=image, cross=cross, heads=heads, answers=9, drop=0.1)
-    )
+    args = dict(text=SIZE, feature=6, image=ObjectSize(1, 7, 5), cross=CrossSize(2))
+    return Declaration(lxmert, args | dict(heads=heads, answers=9, drop=0.1))
 
 
 CASES: list[tuple[str, Declaration]] = [
