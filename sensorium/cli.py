@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import sensorium
+from sensorium.shown import lines
 
+SETTINGS = "max_tokens, temperature, top_k, top_p, min_p, repetition, seed"
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp")
 
 
@@ -116,6 +118,12 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--out", type=Path, required=True, help="the file or folder to write")
     one = command("verify", verify, "prove that a checkpoint gives the outputs it was saved with")
     one.add_argument("checkpoint", type=Path)
+
+    one = command("chat", chat, "talk with a language model in the terminal")
+    source(one)
+    one.add_argument("--system", help="what the system says first (default: the template's own)")
+    one.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE", help=SETTINGS)
+    one.add_argument("--template", help="the chat template, where the checkpoint names none")
 
     one = command("reproduce", reproduce, "measure a paper's claim again, at small scale")
     one.add_argument("systems", nargs="+", help="clip, vit")
@@ -298,6 +306,15 @@ def verify(options: argparse.Namespace, words: list[str]) -> None:
         raise ValueError(f"{options.checkpoint} does not give the outputs it was saved with")
 
 
+def chat(options: argparse.Namespace, words: list[str]) -> None:
+    from sensorium.verbs.terminal import HELP, converse, settings
+
+    told, model = settings(options.set), opened(options)
+    talk = model.talk(options.template)
+    say(HELP)
+    converse(talk, sys.stdin, told, lambda text: print(text, end="", flush=True), options.system)
+
+
 def reproduce(options: argparse.Namespace, words: list[str]) -> None:
     from sensorium.claims.reproduce import reproduce
 
@@ -363,32 +380,3 @@ def show(found: dict[str, Any], as_json: bool) -> None:
     """The result: for people, or as one JSON object on the last line of standard output."""
     if found:
         print(json.dumps(found) if as_json else "\n".join(lines(found)))
-
-
-def lines(found: Any, depth: int = 0) -> list[str]:
-    """Nested values as indented text; numbers rounded for the eye (--json has them in full)."""
-    pad = "  " * depth
-    if not isinstance(found, dict):
-        return [pad + shown(item) for item in found]
-    wide = max((len(str(key)) for key in found), default=0)
-    out = []
-    for key, value in found.items():
-        nested = isinstance(value, dict) or (
-            isinstance(value, (list, tuple)) and any(isinstance(v, dict) for v in value)
-        )
-        if nested and value:
-            out += [f"{pad}{key}", *lines(value, depth + 1)]
-        else:
-            out.append(f"{pad}{key!s:{wide}}  {shown(value)}")
-    return out
-
-
-def shown(value: Any) -> str:
-    """One value as text."""
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    if isinstance(value, dict):
-        return "  ".join(f"{k} {shown(v)}" for k, v in value.items())
-    if isinstance(value, (list, tuple)):
-        return " to ".join(map(shown, value)) if len(value) == 2 else ", ".join(map(shown, value))
-    return "none" if value is None else str(value)

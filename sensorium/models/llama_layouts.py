@@ -242,10 +242,12 @@ def stretched(factors: Any, head: int, theta: float) -> Scaling:
 
 
 def _no_files(declaration: Declaration, manifest: Mapping[str, Any]) -> dict[str, bytes]:
-    raise WeightsError("layout gguf-llama is read and not written: export as hf-llama")
+    must(False, "gguf-llama", "it is read and not written; export as hf-llama")
+    return {}
 
 
 def _meta_files(declaration: Declaration, manifest: Mapping[str, Any]) -> dict[str, bytes]:
+    must(built(declaration, llama), "meta-llama", "it holds LLaMA models only")
     full, size = declaration.spec()["args"], declaration.args["size"]
     must(full["scaling"] is None, "meta-llama", "it cannot say how positions are stretched")
     must(size.head * size.heads == size.width, "meta-llama", "its heads do not fill its width")

@@ -13,11 +13,13 @@ from PIL import Image
 from torch import Tensor
 
 from sensorium.data.ragged import lay
+from sensorium.data.tokenizers.words import FILE
 from sensorium.models.clip import clip_vit
 from sensorium.models.declaration import Declaration, declared
 from sensorium.models.detector_regions import detector, detects, fixed
 from sensorium.models.layouts import layout as layout_of
 from sensorium.models.published import Said, built
+from sensorium.models.scored import IDS, scored, writes
 from sensorium.models.vit import vit
 from sensorium.types import Classifies, Embeds
 from sensorium.verbs.load import assemble, load_folder
@@ -59,7 +61,7 @@ def import_model(
         OSError: no space, no permission; nothing was written then.
     """
     found = published(source, layout, Said(act, eps, heads), allow_pickle)
-    model = assemble(found.tensors, found.manifest, None)
+    model = assemble(found.tensors, found.manifest, None, found.table)
     at = save_model(model, folder)
     load_folder(at)  # which runs the probes
     return {**found.report, "folder": str(at), "model": found.manifest["model"]}
@@ -100,7 +102,7 @@ def export_model(
         for name, data in beside.items():
             (new / name).write_bytes(data)
         again = published(weights, layout, Said())
-        back = assemble(again.tensors, again.manifest, None)
+        back = assemble(again.tensors, again.manifest, None, again.table)
         differences = compare(model, back)
         bad = {verb: value for verb, value in differences.items() if not value <= LIMIT}
         if bad:
@@ -166,9 +168,12 @@ def save_model(
     """
     manifest = {k: v for k, v in model.manifest.items() if k not in MANIFEST_OF_SAVE}
     asked = pictures() if images is None else images
-    spoken = texts if model.tokenizer is not None else ()
+    spoken = texts if (model.tokenizer or model.words) is not None else ()
     probes = probes_of(model, asked, spoken, "own first run")
-    return folders.save(folder, model.net.state_dict(), manifest, carried(model), probes)
+    files = carried(model)
+    if model.words is not None:
+        files[FILE] = model.words.data()
+    return folders.save(folder, model.net.state_dict(), manifest, files, probes)
 
 
 def carried(model: Model) -> dict[str, bytes]:
@@ -186,11 +191,8 @@ def compare(model: Model, other: Model) -> dict[str, float]:
 
     Both are given the same pixels and the same ids: the first model's.
     """
-    if detects(model.net) and detects(other.net):
-        seen = model.transform(pictures()[0])
-        theirs = fixed(detector(other.net), seen)
-        said = fixed(detector(model.net), seen).items()
-        return {f"detect {name}": _difference(value, theirs[name]) for name, value in said}
+    if writes(model.net) and writes(other.net):
+        return {"score": _difference(scored(model.net, IDS), scored(other.net, IDS))}
     pixels = torch.stack([model.transform(image) for image in pictures()])
     tokens = model.tokenizer
     ids = lay(tokens.encode_batch(list(TEXTS)) if tokens is not None else WORDS)

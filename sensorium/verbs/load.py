@@ -8,8 +8,10 @@ import torch
 from torch import nn
 
 from sensorium.data.tokenizers import Tokenizer, tokenizer
+from sensorium.data.tokenizers.language import LANGUAGE, language
 from sensorium.media import transform
 from sensorium.models.declaration import declared
+from sensorium.models.scored import writes
 from sensorium.types import Classifies
 from sensorium.verbs.model import Model
 from sensorium.verbs.prove import FAST, prove, refuse_drift
@@ -18,7 +20,7 @@ from sensorium.weights.errors import WeightsError
 
 DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16, "float64": torch.float64}
 HALVES = (torch.float16, torch.bfloat16)
-NEEDED = {"model": dict, "transform": dict, "tokenizer": (dict, type(None))}
+NEEDED = {"model": dict, "transform": (dict, type(None)), "tokenizer": (dict, type(None))}
 UNBUILT = (  # what a net's own code raises on sizes that do not go together
     *(ValueError, TypeError, RuntimeError, ArithmeticError, AttributeError, LookupError),
     *(AssertionError, MemoryError),
@@ -41,9 +43,14 @@ def load_folder(
 
 
 def assemble(
-    tensors: dict[str, torch.Tensor], manifest: dict[str, Any], folder: Path | None
+    tensors: dict[str, torch.Tensor],
+    manifest: dict[str, Any],
+    folder: Path | None,
+    table: bytes | None = None,
 ) -> Model:
     """A model from tensors and what their manifest says; every tensor must have its place.
+
+    `table` is that of a language model's tokenizer, where no folder holds it yet.
 
     Raises:
         WeightsError: a tensor is missing, left over, of another shape or kind, or not finite; the
@@ -58,8 +65,15 @@ def assemble(
     try:
         with torch.device("meta"):
             net = declared(manifest["model"]).build()
-        look = transform(manifest["transform"])
-        words = manifest["tokenizer"] and tokenizer(manifest["tokenizer"], folder)
+        if manifest["transform"] is None and not writes(net):
+            raise ValueError("'transform' is None, and the model reads pictures")
+        look = manifest["transform"] and transform(manifest["transform"])
+        said = manifest["tokenizer"]
+        words = speech = None
+        if said is not None and said.get("kind") in LANGUAGE:
+            speech = language(said, folder if table is None else table)
+        elif said is not None:
+            words = tokenizer(said, folder)
         fitting(net, words, manifest)
     except UNBUILT as wrong:
         raise WeightsError(f"{where}: no model can be made of this: {wrong}") from wrong
@@ -68,7 +82,7 @@ def assemble(
     folders.expect(tensors, shapes, "the weights" if folder is None else str(folder))
     whole = {name: of_kind(name, t, wanted[name].dtype, folder) for name, t in tensors.items()}
     net.load_state_dict(whole, assign=True)
-    return Model(net, look, words, manifest, folder)
+    return Model(net, look, words, manifest, folder, speech)
 
 
 def fitting(net: nn.Module, words: Tokenizer | None, manifest: dict[str, Any]) -> None:

@@ -1,6 +1,6 @@
-"""A loaded dual encoder: its net, its transform, its tokenizer, and what users do with them."""
+"""A loaded model: its net, its transform, its tokenizer, and what users do with them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,11 @@ from torch import Tensor, nn
 
 from sensorium.data.ragged import lay
 from sensorium.data.tokenizers import Tokenizer
+from sensorium.data.tokenizers.words import Words
 from sensorium.media import Source, Transform
 from sensorium.types import Classifies, Embeds
 from sensorium.verbs.fast import prepared, stamp, supported
+from sensorium.verbs.speak import Bit, Chat, Prompt, Reply, generate, how
 
 BATCH = 64
 
@@ -23,20 +25,32 @@ class Model:
 
     Args:
         net: on its device, in its precision, in evaluation mode.
-        manifest: of the checkpoint; `labels` names the classes of a classifier.
+        transform: None for a model that reads no pictures.
+        manifest: of the checkpoint; `labels` names the classes of a classifier, `chat` the chat
+            template of a language model.
+        words: a language model's tokenizer.
     """
 
     def __init__(
         self,
         net: nn.Module,
-        transform: Transform,
+        transform: Transform | None,
         tokenizer: Tokenizer | None,
         manifest: dict[str, Any],
         folder: Path | None = None,
+        words: Words | None = None,
     ):
-        self.net, self.transform, self.tokenizer = net.eval(), transform, tokenizer
+        self.net, self._transform, self.tokenizer = net.eval(), transform, tokenizer
+        self.words = words
         self.manifest, self.folder = manifest, folder
         self._twin: tuple[Any, nn.Module] | None = None
+
+    @property
+    def transform(self) -> Transform:
+        """From a picture to what the net reads. ValueError: the model reads no pictures."""
+        if self._transform is None:
+            raise ValueError("this model reads no pictures: its manifest names no transform")
+        return self._transform
 
     def prepare(self) -> bool:
         """Lays the weights out for inference (see `verbs.fast`), at twice their memory.
@@ -116,6 +130,46 @@ class Model:
         mean = self.embed(texts=texts).reshape(len(labels), len(templates), -1).mean(axis=1)
         return mean / np.linalg.norm(mean, axis=-1, keepdims=True)
 
+    def generate(
+        self, prompts: Prompt | Sequence[Prompt], n: int = 1, stop: Sequence[str] = (), **said: Any
+    ) -> list[Reply]:
+        """Continues texts (or lists of ids), each `n` times; all of them together.
+
+        Args:
+            stop: texts before which a reply ends.
+            said: max_tokens, temperature, top_k, top_p, min_p, repetition, seed: see
+                `nn.generate.speaks.How`. Without any, the most likely token is taken.
+
+        Raises:
+            ValueError: the model is no language model; a prompt is empty or too long; a setting is
+                unknown or means nothing.
+        """
+        many = not isinstance(prompts, str) and not all(isinstance(p, int) for p in prompts)
+        asked: Any = prompts if many else [prompts]
+        return generate(self.net, self.words, asked, how(said), n, stop)
+
+    def chat(self, messages: Any, stop: Sequence[str] = (), **said: Any) -> Reply:
+        """The assistant's next turn in a conversation in OpenAI's form.
+
+        `messages` is a list of {"role": ..., "content": ...}. Text in it never becomes a special
+        token. `said` as in `generate`.
+
+        Raises:
+            ValueError: as `generate`; the conversation is not sound, or the model has no template.
+        """
+        return next(bit.reply for bit in self.talk().stream(messages, how(said), stop) if bit.reply)
+
+    def stream(self, messages: Any, stop: Sequence[str] = (), **said: Any) -> Iterator[Bit]:
+        """As `chat`, piece by piece; the last piece has the whole reply."""
+        return self.talk().stream(messages, how(said), stop)
+
+    def talk(self, template: str | None = None) -> Chat:
+        """A conversation that keeps what was read, for many turns.
+
+        `template` names the chat template, where the manifest names none.
+        """
+        return Chat(self.net, self.words, template or self.manifest.get("chat"))
+
     def fingerprint(self) -> str:
         """The weights' SHA-256, as the manifest lists it; what a score's record names it by."""
         files = self.manifest.get("files", {})
@@ -131,7 +185,9 @@ class Model:
         if self.tokenizer is None:
             raise ValueError("this model reads no texts: its manifest names no tokenizer")
         ids = lay(self.tokenizer.encode_batch(list(texts)))
-        return type(ids)(*(x.to(self._parameter().device) for x in ids))
+        device = self._parameter().device
+        placed = {k: None if x is None else x.to(device) for k, x in ids._asdict().items()}
+        return ids._replace(**placed)
 
     def _placed(self, x: Tensor) -> Tensor:
         return x.to(self._parameter().device, self._parameter().dtype)

@@ -16,10 +16,13 @@ from sensorium.version import VERSION
 from sensorium.weights import readers
 from sensorium.weights.errors import WeightsError, some
 from sensorium.weights.folder import MANIFEST
+from sensorium.weights.gguf import is_gguf, packings, read_gguf
 from sensorium.weights.header import parse_json
 from sensorium.weights.writing import sha256
 
 BESIDE = ("config.json", "open_clip_config.json", "preprocessor_config.json")
+BESIDE_WORDS = ("tokenizer.json", "tokenizer_config.json", "params.json")
+WORDS_MAX = 64 << 20
 FILES = (
     "model.safetensors",
     "open_clip_model.safetensors",
@@ -37,6 +40,7 @@ class Imported(NamedTuple):
     tensors: dict[str, Tensor]
     manifest: dict[str, Any]
     report: dict[str, Any]
+    table: bytes | None = None
 
 
 def load(
@@ -76,7 +80,8 @@ def load(
             raise WeightsError(f"{source} is a checkpoint folder, which says itself what it is")
         return load_folder(source, precision, device)
     found = published(source, layout, Said(act, eps, heads), allow_pickle)
-    return cast(assemble(found.tensors, found.manifest, None), precision, device)
+    made = assemble(found.tensors, found.manifest, None, found.table)
+    return cast(made, precision, device)
 
 
 def published(
@@ -89,11 +94,17 @@ def published(
     """
     at = weights_file(Path(source))
     chosen = layout(name) if name is not None else None
-    theirs, info = readers.read(at, allow_pickle=allow_pickle)
+    theirs, info, header = contents(at, allow_pickle)
     theirs, notes = unprefixed(theirs)
+    own = header is not None and "layout" in header
+    if chosen is None and header is not None:  # such a file says itself what it is
+        chosen = layout(header["layout"] if own else f"gguf-{header.get('general.architecture')}")
     if chosen is None:
         raise WeightsError(f"{at}: {unsaid(theirs)}")
     said = said._replace(beside=beside(at) if not said.beside else said.beside)
+    if header is not None:
+        more = {**said.beside, **header["beside"]} if own else {"gguf": header}
+        said = said._replace(beside=more)
     shapes = {key: tuple(tensor.shape) for key, tensor in theirs.items()}
     try:
         understood = chosen.understand(shapes, said)
@@ -121,12 +132,28 @@ def published(
         "transform": understood.transform,
         "tokenizer": understood.tokenizer,
         **({"labels": list(understood.labels)} if understood.labels is not None else {}),
+        **({"chat": understood.chat} if understood.chat is not None else {}),
         "data": "not known: imported",
         "licence": "its publisher's",
         "imported": report,
         "library": VERSION,
     }
-    return Imported(ours, manifest, report)
+    return Imported(ours, manifest, report, understood.table)
+
+
+def contents(
+    at: Path, allow_pickle: bool
+) -> tuple[dict[str, Tensor], readers.Info, dict[str, Any] | None]:
+    """The tensors of a file, how it was read, and what a GGUF file says of itself."""
+    if not is_gguf(at):
+        return *readers.read(at, allow_pickle=allow_pickle), None
+    tensors, header = read_gguf(at)
+    kinds = ", ".join(f"{n} {name}" for name, n in packings(header).items())
+    info = readers.Info("gguf", {}, (f"unpacked to float32: {kinds}",), {})
+    values = dict(header.values)
+    if "rope_freqs.weight" in tensors:
+        values["rope_freqs"] = tensors["rope_freqs.weight"]
+    return tensors, info, values
 
 
 def weights_file(source: Path) -> Path:
@@ -151,11 +178,12 @@ def weights_file(source: Path) -> Path:
 def beside(path: Path) -> dict[str, Mapping[str, Any]]:
     """The configuration files in the same folder, by name."""
     found: dict[str, Mapping[str, Any]] = {}
-    for name in BESIDE:
+    for name in (*BESIDE, *BESIDE_WORDS):
         at = path.parent / name
         if at.is_file():
-            if at.stat().st_size > JSON_MAX:
-                raise WeightsError(f"{at}: larger than {JSON_MAX} bytes")
+            most = WORDS_MAX if name in BESIDE_WORDS else JSON_MAX
+            if at.stat().st_size > most:
+                raise WeightsError(f"{at}: larger than {most} bytes")
             found[name] = parse_json(at.read_bytes(), str(at))
     return found
 

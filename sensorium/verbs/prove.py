@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from sensorium.models.detector_regions import detector, detects, fixed
+from sensorium.models.scored import IDS, scored, writes
 from sensorium.types import Classifies, Embeds
 from sensorium.verbs.model import Model
 from sensorium.weights.errors import WeightsError
@@ -24,6 +25,12 @@ def answer(model: Model, probe: Probe) -> dict[str, Tensor]:
             raise WeightsError("a probe asks for a text's vector, but the model has no tokenizer")
         ids = torch.tensor(model.tokenizer.encode(text))
         return {"ids": ids, "vector": torch.from_numpy(model.embed(texts=[text])[0])}
+    if probe.verb == "score":
+        ids = [int(one) for one in str(probe.inputs["ids"]).split()]
+        if model.words is not None:
+            ids = model.words.encode(str(probe.inputs["text"]))
+        last = scored(model.net, [ids])[-1].float().cpu()
+        return {"ids": torch.tensor(ids), "logits": last}
     image = probe.inputs["image"]
     if not isinstance(image, bytes):
         raise WeightsError(f"probe {probe.verb}: its picture is not given as bytes")
@@ -54,6 +61,12 @@ def probes_of(
     model: Model, images: Sequence[bytes], texts: Sequence[str], source: str
 ) -> list[Probe]:
     """Probes made from a model's own answers to raw pictures and texts, the two kinds in turn."""
+    if writes(model.net):
+        numbers = [" ".join(map(str, one)) for one in IDS]
+        given = texts if model.words is not None else [""] * len(numbers)
+        pairs = [{"text": t, "ids": n} for t, n in zip(given, numbers, strict=False)]
+        asked = [Probe("score", inputs, {}, source) for inputs in pairs]
+        return [p._replace(values=answer(model, p)) for p in asked]
     verb = "classify" if isinstance(model.net, Classifies) else "embed_image"
     verb = "detect" if detects(model.net) else verb
     asked = [Probe(verb, {"image": image}, {}, source) for image in images]
