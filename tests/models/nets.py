@@ -10,6 +10,7 @@ from sensorium.data.ragged import lay, take
 from sensorium.forms.decoder import Decoder
 from sensorium.forms.detector import Detector
 from sensorium.forms.listener import Listener
+from sensorium.forms.seq2seq import Seq2Seq
 from sensorium.models.declaration import Declaration, systems
 from sensorium.objectives.classify import Classify
 from sensorium.objectives.contrastive import Contrastive
@@ -50,18 +51,20 @@ class Posed(NamedTuple):
 
 def posed(declaration: Declaration, net: nn.Module, rows: int = 8, longest: int = 9) -> Posed:
     """The objective that fits what the net can do, and a batch of as many rows."""
-    if isinstance(net, Decoder):
+    if isinstance(net, (Decoder, Seq2Seq)):
         lengths = [2 + (5 * i) % longest for i in range(rows)]
         texts = [[(7 * i + 3 * j + 1) % net.vocab for j in range(n)] for i, n in enumerate(lengths)]
         text = lay(texts)
-        return Posed(NextToken(), Lesson(text, torch.ones_like(text.ids, dtype=torch.bool)))
+        source = lay(texts[::-1]) if isinstance(net, Seq2Seq) else None
+        return Posed(NextToken(), Lesson(text, torch.ones_like(text.ids, dtype=torch.bool), source))
     if isinstance(net, Listener):
         return Posed(Transcript(), sounds(declaration, net, rows, longest))
     if isinstance(net, Detector):
         return Posed(Detect(anchors=32, regions=16), scenes(rows, next(net.parameters()).dtype))
     if isinstance(net, (Reads, Fuses)):
         look = look_of(declaration.args)
-        return Posed(Everything(), asked(rows, longest, told(declaration, "vocab"), look))
+        words = told(declaration, "vocab") + declaration.args.get("tasks", 0)  # a task is an id
+        return Posed(Everything(), asked(rows, longest, words, look))
     side = told(declaration, "pixels")
     image = 2 * uniform(f"image {rows}", (rows, 3, side, side))
     image = image.to(next(net.parameters()).dtype)
@@ -100,7 +103,9 @@ def part(batch: Any, index: torch.Tensor) -> Any:
     """Some rows of a batch."""
     if isinstance(batch, Lesson):
         marks = batch.learnt.split(batch.text.lengths.tolist())
-        return Lesson(take(batch.text, index), torch.cat([marks[i] for i in index.tolist()]))
+        source = None if batch.source is None else take(batch.source, index)
+        learnt = torch.cat([marks[i] for i in index.tolist()])
+        return Lesson(take(batch.text, index), learnt, source)
     if isinstance(batch, Heard):
         some = part(Lesson(batch.text, batch.learnt), index)
         return Heard(batch.mel[index], some.text, some.learnt)
@@ -127,9 +132,10 @@ def halved(batch: Any) -> Any:
 
 def outputs(net: nn.Module, batch: Any) -> list[torch.Tensor]:
     """All that the net says of a batch, row by row."""
-    if isinstance(net, Decoder):
+    if isinstance(net, (Decoder, Seq2Seq)):
         ends = batch.text.lengths.cumsum(0) - 1
-        return [net(batch.text)[ends]]
+        both = isinstance(net, Seq2Seq)
+        return [(net(batch.source, batch.text) if both else net(batch.text))[ends]]
     if isinstance(net, Listener):
         ends = batch.text.lengths.cumsum(0) - 1
         return [net.encode(batch.mel), net(batch.mel, batch.text)[ends]]
