@@ -5,8 +5,8 @@ that the windows of many recordings can be transcribed together.
 """
 
 import zlib
-from collections.abc import Generator, Sequence
-from typing import NamedTuple
+from collections.abc import Generator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from jaxtyping import Float
 from torch import Tensor
@@ -16,6 +16,7 @@ from sensorium.nn.hear.search import Said, Search
 from sensorium.nn.mel import HOP, RATE, WINDOW_FRAMES
 from sensorium.verbs.speech.result import Segment
 from sensorium.verbs.speech.track import Track
+from sensorium.verbs.speech.voice import Voice
 from sensorium.verbs.speech.words import Aligner, timed
 
 SECOND = RATE // HOP  # frames in a second
@@ -44,6 +45,7 @@ class How(NamedTuple):
         first: the latest start of a window's text in seconds; 0: any.
         gap: with `words`: seconds of silence around what is probably made up, which is left out.
         seed: of the draws.
+        voice: when it counts as speech; what is none is left out. None: all is listened to.
     """
 
     language: str | None = None
@@ -64,6 +66,19 @@ class How(NamedTuple):
     first: float = 1.0
     gap: float | None = None
     seed: int = 0
+    voice: Voice | None = None
+
+
+def settings(said: Mapping[str, Any]) -> How:
+    """Settings by name.
+
+    Raises:
+        ValueError: one is not known; the message lists those there are.
+    """
+    if unknown := sorted(set(said) - set(How._fields)):
+        known = ", ".join(How._fields)
+        raise ValueError(f"unknown settings {', '.join(unknown)}; there are: {known}")
+    return How(**said)
 
 
 class Ask(NamedTuple):

@@ -15,10 +15,11 @@ from sensorium.media.audio import AudioSource, audio_blocks
 from sensorium.media.budget import MediaError
 from sensorium.nn.hear.rules import Marks, Rules
 from sensorium.nn.hear.search import language_chances, transcripts
-from sensorium.nn.mel import HOP, RATE
+from sensorium.nn.mel import RATE
 from sensorium.verbs.speech.longform import Answer, Ask, How, Listening, listening
 from sensorium.verbs.speech.result import Failure, Segment, Transcript
 from sensorium.verbs.speech.track import Track
+from sensorium.verbs.speech.voice import Clock, only, remembered, spoken_parts
 from sensorium.verbs.speech.words import Aligner
 
 BATCH = 8  # windows at a time
@@ -54,6 +55,8 @@ class _One(NamedTuple):
     language: str
     chance: float
     steps: Listening
+    clock: Clock | None
+    seconds: float
 
 
 def transcribe(
@@ -119,13 +122,23 @@ def checked(model: Hearing, how: How) -> How:
 def begun(model: Hearing, source: AudioSource, place: int, name: str, how: How) -> _One:
     """A recording opened, its language known."""
     mels = model.net.get_submodule("embed.conv1").get_parameter("weight").shape[1]
-    track = Track(lambda: audio_blocks(source, name=name), mels)
+    read, clock = remembered(lambda: audio_blocks(source, name=name)), None
+    if how.voice is not None:
+        kept = spoken_parts(read(), how.voice)
+        clock = Clock(kept)
+        track = Track(lambda: only(read(), kept), mels)
+        seconds = sum(len(block) for block in read()) / RATE
+    else:
+        track = Track(read, mels)
+        seconds = track.samples / RATE
     language, chance = how.language, 1.0
-    if language is None:
+    if language is None and clock is not None and not clock.kept:
+        language, chance = "en", 0.0
+    elif language is None:
         language, chance = told(model, track)
     aligner = Aligner(model.net, model.spoken, model.heads, how.task) if how.words else None
     steps = listening(track, model.spoken, language, how, model.net.length, aligner)
-    return _One(place, name, track, language, chance, steps)
+    return _One(place, name, track, language, chance, steps, clock, seconds)
 
 
 @torch.inference_mode()
@@ -156,10 +169,11 @@ def moved(
         asks[one.place] = next(one.steps) if answer is None else one.steps.send(answer)
     except StopIteration as end:
         segments: list[Segment] = end.value
-        seconds = one.track.frames * HOP / RATE
+        if one.clock is not None:
+            segments = [one.clock.moved(segment) for segment in segments]
         text = "".join(s.text for s in segments)
         out[one.place] = Transcript(
-            text.strip(), tuple(segments), one.language, one.chance, seconds
+            text.strip(), tuple(segments), one.language, one.chance, one.seconds
         )
         del live[one.place]
         asks.pop(one.place, None)

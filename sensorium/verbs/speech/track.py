@@ -53,6 +53,7 @@ class Track:
 
     Attributes:
         frames: how many there are, 100 a second; a last one that is not whole is not counted.
+        samples: how many there are.
         loudest: the largest log power.
 
     Args:
@@ -84,7 +85,7 @@ class Track:
         for block in self.read():
             yield spectrum.push(block)
         yield spectrum.finish()
-        self.frames = spectrum.samples // HOP
+        self.frames, self.samples = spectrum.samples // HOP, spectrum.samples
 
     def log(self, start: int, count: int) -> Float[Tensor, "m n"]:
         """Log power of frames from `start` on, fewer at the end; `start` never goes back much.
