@@ -38,19 +38,17 @@ class TwinBlock(Block):
     """Two layers with cross-attention, one after the other; the second borrows keys and values."""
 
     def __init__(self, first: Block, second: Block):
-        names = [name for name, _ in first.named_children()]
-        ahead = dict(first.named_children())
         behind = {f"{name}_second": branch for name, branch in second.named_children()}
-        super().__init__(**ahead, **behind)
-        self.half = len(names)
+        super().__init__(**dict(first.named_children()), **behind)
+        self.ahead = len(list(first.children()))
         mine, other = (self.get_submodule(name) for name in ("cross.f", "cross_second.f"))
         assert isinstance(mine, CrossAttention) and isinstance(other, CrossAttention)
         assert isinstance(mine.kv, nn.Linear)
-        other.kv = Borrowed(mine.kv)
+        other.kv = Borrowed(mine.kv)  # type: ignore[assignment]
 
     def forward(self, x: Float[Tensor, "b n d"], view: Twin) -> Float[Tensor, "b n d"]:  # type: ignore[override]
         for number, branch in enumerate(self.children()):
-            x = branch(x, view.first if number < self.half else view.second)
+            x = branch(x, view.first if number < self.ahead else view.second)
         return x
 
 
