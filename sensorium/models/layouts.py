@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from sensorium.models import (
+    albef_layouts,
     bert_layouts,
     clip_layouts,
     decoder_layouts,
@@ -10,6 +11,7 @@ from sensorium.models import (
     llama_layouts,
     lxmert_layouts,
     single_stream_layouts,
+    vilt_layouts,
     vit_layouts,
 )
 from sensorium.models.published import Published
@@ -18,6 +20,7 @@ from sensorium.weights.errors import WeightsError
 LAYOUTS: dict[str, Published] = {
     one.name: one
     for module in (
+        *(vilt_layouts, albef_layouts),
         *(clip_layouts, vit_layouts, llama_layouts, decoder_layouts),
         *(bert_layouts, single_stream_layouts, lxmert_layouts, frcnn_layouts),
     )
