@@ -1,4 +1,4 @@
-"""The options of `sensorium transcribe`; nothing heavy is imported here, so that --help is quick."""
+"""The options of `sensorium transcribe`; nothing heavy is imported, so that --help is quick."""
 
 import argparse
 import os
