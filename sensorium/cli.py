@@ -10,6 +10,7 @@ from typing import Any
 
 import sensorium
 from sensorium.shown import lines
+from sensorium.verbs.speech.options import transcribing
 
 SETTINGS = "max_tokens, temperature, top_k, top_p, min_p, repetition, seed"
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp")
@@ -105,6 +106,8 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--max", type=int, default=100, help="regions a picture, at most")
     one.add_argument("--conf", type=float, default=0.2, help="probability of the likeliest class")
     one.add_argument("--refined", action="store_true", help="boxes corrected for that class")
+
+    transcribing(command("transcribe", transcribe, "write down what is said in recordings"))
 
     one = command("import", import_, "turn a published file into a checkpoint folder")
     one.add_argument("file", help="the published file or folder")
@@ -283,6 +286,18 @@ def regions(options: argparse.Namespace, words: list[str]) -> None:
 
 
 def import_(options: argparse.Namespace, words: list[str]) -> None:
+def transcribe(options: argparse.Namespace, words: list[str]) -> None:
+    from sensorium.verbs.open import load
+    from sensorium.verbs.speech.deliver import deliver
+
+    pickled, precision = options.pickle, options.precision
+    model = load(options.model, options.layout, allow_pickle=pickled, precision=precision)
+    found = deliver(model, options, Bar("transcribing"))
+    print(json.dumps(found.told, ensure_ascii=False) if options.json else found.shown, end="")
+    if found.failures:
+        raise ValueError("\n".join([f"{len(found.failures)} files failed:", *found.failures]))
+
+
     from sensorium.verbs.exchange import import_model
 
     pickled = options.allow_pickle
