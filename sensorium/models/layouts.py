@@ -13,6 +13,7 @@ from sensorium.models import (
     single_stream_layouts,
     vilt_layouts,
     vit_layouts,
+    whisper_layouts,
 )
 from sensorium.models.published import Published
 from sensorium.weights.errors import WeightsError
@@ -23,6 +24,7 @@ LAYOUTS: dict[str, Published] = {
         *(vilt_layouts, albef_layouts),
         *(clip_layouts, vit_layouts, llama_layouts, decoder_layouts),
         *(bert_layouts, single_stream_layouts, lxmert_layouts, frcnn_layouts),
+        whisper_layouts,
     )
     for one in module.LAYOUTS
 }

@@ -26,6 +26,7 @@ from sensorium.verbs.load import assemble, load_folder
 from sensorium.verbs.model import Model
 from sensorium.verbs.open import published
 from sensorium.verbs.prove import probes_of
+from sensorium.verbs.speech.probe import heard, listens, sounds
 from sensorium.weights import folder as folders
 from sensorium.weights.atomic import replacing
 from sensorium.weights.errors import WeightsError
@@ -191,6 +192,9 @@ def compare(model: Model, other: Model) -> dict[str, float]:
 
     Both are given the same pixels and the same ids: the first model's.
     """
+    if listens(model.net) and listens(other.net):
+        mine, other_says = (heard(one.net, sounds()[0]) for one in (model, other))
+        return {name: _difference(mine[name], other_says[name]) for name in mine}
     if writes(model.net) and writes(other.net):
         return {"score": _difference(scored(model.net, IDS), scored(other.net, IDS))}
     pixels = torch.stack([model.transform(image) for image in pictures()])

@@ -15,6 +15,7 @@ from sensorium.models.scored import writes
 from sensorium.types import Classifies
 from sensorium.verbs.model import Model
 from sensorium.verbs.prove import FAST, prove, refuse_drift
+from sensorium.verbs.speech.probe import listens
 from sensorium.weights import folder as folders
 from sensorium.weights.errors import WeightsError
 
@@ -65,7 +66,7 @@ def assemble(
     try:
         with torch.device("meta"):
             net = declared(manifest["model"]).build()
-        if manifest["transform"] is None and not writes(net):
+        if manifest["transform"] is None and not (writes(net) or listens(net)):
             raise ValueError("'transform' is None, and the model reads pictures")
         look = manifest["transform"] and transform(manifest["transform"])
         said = manifest["tokenizer"]

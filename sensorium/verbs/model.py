@@ -1,6 +1,6 @@
 """A loaded model: its net, its transform, its tokenizer, and what users do with them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,14 @@ from sensorium.data.ragged import lay
 from sensorium.data.tokenizers import Tokenizer
 from sensorium.data.tokenizers.words import Words
 from sensorium.media import Source, Transform
+from sensorium.media.audio import AudioSource
 from sensorium.types import Classifies, Embeds
 from sensorium.verbs.fast import prepared, stamp, supported
 from sensorium.verbs.speak import Bit, Chat, Prompt, Reply, generate, how
+from sensorium.verbs.speech.longform import settings
+from sensorium.verbs.speech.result import Failure, Transcript
+from sensorium.verbs.speech.run import BATCH as WINDOWS
+from sensorium.verbs.speech.run import hearing, transcribe
 
 BATCH = 64
 
@@ -169,6 +174,31 @@ class Model:
         `template` names the chat template, where the manifest names none.
         """
         return Chat(self.net, self.words, template or self.manifest.get("chat"))
+
+    def transcribe(
+        self,
+        sounds: Sequence[AudioSource],
+        batch: int = WINDOWS,
+        progress: Callable[[int, int], None] | None = None,
+        **said: Any,
+    ) -> list[Transcript | Failure]:
+        """What is said in recordings, in their order: text, segments, words, language.
+
+        A recording that cannot be read gives a `Failure` in its place, and the others go on.
+
+        Args:
+            sounds: paths, files as bytes, or mono arrays of 16 kHz.
+            batch: windows of 30 s that are worked on together.
+            progress: called with how many recordings are done, and of how many.
+            said: language, task, words, prompt, beams and so on: see
+                `verbs.speech.longform.How`.
+
+        Raises:
+            ValueError: the model is no speech model; a setting is unknown or means nothing.
+        """
+        heads = self.manifest["model"]["args"].get("aligned", ())
+        model = hearing(self.net, self.words, heads)
+        return transcribe(model, listed(sounds, "sounds"), settings(said), batch, None, progress)
 
     def fingerprint(self) -> str:
         """The weights' SHA-256, as the manifest lists it; what a score's record names it by."""

@@ -12,6 +12,7 @@ from sensorium.models.layouts import LAYOUTS, candidates, layout, listing
 from sensorium.models.published import Published, Said
 from sensorium.verbs.load import assemble, cast, load_folder
 from sensorium.verbs.model import Model
+from sensorium.verbs.speech_files import speech_file
 from sensorium.version import VERSION
 from sensorium.weights import readers
 from sensorium.weights.errors import WeightsError, some
@@ -21,6 +22,7 @@ from sensorium.weights.header import parse_json
 from sensorium.weights.writing import sha256
 
 BESIDE = ("config.json", "open_clip_config.json", "preprocessor_config.json")
+BESIDE_SPEECH = ("generation_config.json",)
 BESIDE_WORDS = ("tokenizer.json", "tokenizer_config.json", "params.json")
 WORDS_MAX = 64 << 20
 FILES = (
@@ -28,6 +30,7 @@ FILES = (
     "open_clip_model.safetensors",
     "model.safetensors.index.json",
     "model.npz",
+    "model.bin",
 )
 PICKLED = ("pytorch_model.bin", "open_clip_pytorch_model.bin")  # where none of FILES is there
 JSON_MAX = 4 << 20
@@ -145,6 +148,8 @@ def contents(
     at: Path, allow_pickle: bool
 ) -> tuple[dict[str, Tensor], readers.Info, dict[str, Any] | None]:
     """The tensors of a file, how it was read, and what a GGUF file says of itself."""
+    if (found := speech_file(at)) is not None:
+        return found
     if not is_gguf(at):
         return *readers.read(at, allow_pickle=allow_pickle), None
     tensors, header = read_gguf(at)
@@ -178,7 +183,7 @@ def weights_file(source: Path) -> Path:
 def beside(path: Path) -> dict[str, Mapping[str, Any]]:
     """The configuration files in the same folder, by name."""
     found: dict[str, Mapping[str, Any]] = {}
-    for name in (*BESIDE, *BESIDE_WORDS):
+    for name in (*BESIDE, *BESIDE_WORDS, *BESIDE_SPEECH):
         at = path.parent / name
         if at.is_file():
             most = WORDS_MAX if name in BESIDE_WORDS else JSON_MAX

@@ -10,6 +10,7 @@ from sensorium.models.detector_regions import detector, detects, fixed
 from sensorium.models.scored import IDS, scored, writes
 from sensorium.types import Classifies, Embeds
 from sensorium.verbs.model import Model
+from sensorium.verbs.speech.probe import heard, listens, sounds
 from sensorium.weights.errors import WeightsError
 from sensorium.weights.probes import Drift, Probe, verify
 
@@ -31,6 +32,9 @@ def answer(model: Model, probe: Probe) -> dict[str, Tensor]:
             ids = model.words.encode(str(probe.inputs["text"]))
         last = scored(model.net, [ids])[-1].float().cpu()
         return {"ids": torch.tensor(ids), "logits": last}
+    if probe.verb == "hear":
+        sound = probe.inputs["sound"]
+        return heard(model.net, sound if isinstance(sound, bytes) else str(sound).encode())
     image = probe.inputs["image"]
     if not isinstance(image, bytes):
         raise WeightsError(f"probe {probe.verb}: its picture is not given as bytes")
@@ -66,6 +70,9 @@ def probes_of(
         given = texts if model.words is not None else [""] * len(numbers)
         pairs = [{"text": t, "ids": n} for t, n in zip(given, numbers, strict=False)]
         asked = [Probe("score", inputs, {}, source) for inputs in pairs]
+        return [p._replace(values=answer(model, p)) for p in asked]
+    if listens(model.net):
+        asked = [Probe("hear", {"sound": sound}, {}, source) for sound in sounds()]
         return [p._replace(values=answer(model, p)) for p in asked]
     verb = "classify" if isinstance(model.net, Classifies) else "embed_image"
     verb = "detect" if detects(model.net) else verb
