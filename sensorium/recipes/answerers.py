@@ -1,0 +1,154 @@
+"""The systems at a size that two cores train in minutes, as nets that answer questions."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+
+from sensorium.media import albef as square
+from sensorium.media import canvas, transform
+from sensorium.media import vilt as floored
+from sensorium.media.transforms import Transform
+from sensorium.models.albef import albef
+from sensorium.models.bert import BertSize
+from sensorium.models.declaration import Declaration, declared
+from sensorium.models.lxmert import CrossSize, ObjectSize, lxmert
+from sensorium.models.over_crops import over_crops
+from sensorium.models.question_inputs import Sees
+from sensorium.models.uniter import uniter
+from sensorium.models.vilbert import Answers, MeetSize, RegionSize, vilbert
+from sensorium.models.vilt import vilt
+from sensorium.models.visualbert import visualbert
+from sensorium.models.vit import Size
+
+CROP = 16  # pixels of a crop's side
+CHANNELS = (32, 64)  # of the convolutions over it
+FEATURE = 64  # of a region, where it is learnt
+
+
+class Wanted(NamedTuple):
+    """What a net is made for: its words, its answers, the pictures, the detector's features."""
+
+    vocab: int
+    length: int
+    answers: int
+    width: int
+    layers: int
+    pixels: int
+    patch: int
+    longest: int  # pixels of the longer side
+    feature: int | None  # of a detector's regions; None: crops
+
+
+class Answerer(NamedTuple):
+    """A net, how it sees pictures, and the transform of what it sees (None: features)."""
+
+    model: Declaration
+    sees: Sees
+    look: Transform | None
+
+
+def _size(w: Wanted, layers: int | None = None) -> BertSize:
+    heads = max(1, w.width // 16)
+    return BertSize(w.vocab, w.length, 2, w.width, layers or w.layers, heads, 4 * w.width)
+
+
+def _visualbert(w: Wanted, feature: int) -> Declaration:
+    args = dict(text=_size(w), feature=feature, heads=("vqa",), answers=w.answers, drop=0.0)
+    return Declaration(visualbert, args)
+
+
+def _uniter(w: Wanted, feature: int) -> Declaration:
+    args = dict(text=_size(w), feature=feature, heads=("vqa",), answers=w.answers, drop=0.0)
+    return Declaration(uniter, args)
+
+
+def _lxmert(w: Wanted, feature: int) -> Declaration:
+    half = max(1, w.layers // 2)
+    image, cross = ObjectSize(1, 1, 1), CrossSize(w.layers - half or 1)
+    args = dict(text=_size(w, half), image=image, cross=cross, feature=feature, heads=("vqa",))
+    return Declaration(lxmert, args | dict(answers=w.answers, drop=0.0))
+
+
+def _vilt(w: Wanted) -> Answerer:
+    args = dict(text=_size(w), pixels=w.pixels, patch=w.patch, heads=("vqa",), drop=0.0)
+    model = Declaration(vilt, args | dict(answers=w.answers))
+    look = floored(w.pixels, w.patch) | {"size": max(w.longest, w.pixels)}
+    return Answerer(model, Sees("patches", "plain", w.patch), transform(look))
+
+
+def _vilbert(w: Wanted, feature: int) -> Declaration:
+    size, places = _size(w), tuple(range(1, w.layers))
+    image = RegionSize(w.width, w.layers - 1 or 1, size.heads, 2 * w.width)
+    meet = MeetSize(w.width, size.heads, places, tuple(range(len(places))))
+    args = dict(text=size, image=image, meet=meet, feature=feature, heads=("vqa",))
+    return Declaration(vilbert, args | dict(answers=Answers(w.answers, 1, 1), drop=0.0))
+
+
+def _albef(w: Wanted) -> Answerer:
+    size = _size(w, 2 * w.layers)
+    image = Size(w.pixels, w.patch, w.width, w.layers, size.heads, size.hidden)
+    args = dict(text=size, image=image, embed=None, fusion=w.layers, decoder=1, drop=0.0)
+    model = Declaration(albef, args | dict(heads=("vqa",)))
+    return Answerer(model, Sees("pixels", "plain"), transform(square(w.pixels)))
+
+
+REGIONS: dict[str, tuple[Callable[[Wanted, int], Declaration], Any]] = {
+    "visualbert": (_visualbert, "masked"),
+    "uniter": (_uniter, "plain"),
+    "lxmert": (_lxmert, "plain"),
+    "vilbert": (_vilbert, "plain"),
+}
+PIXELS: dict[str, Callable[[Wanted], Answerer]] = {"vilt": _vilt, "albef": _albef}
+SYSTEMS = (*PIXELS, *REGIONS)
+
+
+def answerer(system: str, wanted: Wanted) -> Answerer:
+    """A system as a net that answers.
+
+    ValueError: there is none of that name.
+    """
+    if system in PIXELS:
+        return PIXELS[system](wanted)
+    if system not in REGIONS:
+        raise ValueError(f"no system is called {system!r}; there are: {', '.join(SYSTEMS)}")
+    made, words = REGIONS[system]
+    if wanted.feature is not None:
+        return Answerer(made(wanted, wanted.feature), Sees("features", words), None)
+    of = made(wanted, FEATURE).spec()
+    args = dict(of=of, side=CROP, channels=CHANNELS, feature=FEATURE)
+    look = transform(canvas(CROP))
+    return Answerer(Declaration(over_crops, args), Sees("crops", words), look)
+
+
+@torch.no_grad()
+def small_start(net: nn.Module) -> nn.Module:
+    """A start for narrow nets: weights of n inputs from a normal distribution of variance 1/n.
+
+    BERT's start, 0.02 whatever the width, is for a width of 768; at 64 a net that starts so leaves
+    the answers that need no picture only after many times as many steps (see docs/questions.md).
+    """
+    for module in net.modules():
+        if isinstance(module, nn.Linear):
+            nn.init.normal_(module.weight, std=module.in_features**-0.5)
+        if isinstance(module, nn.Embedding):
+            nn.init.normal_(module.weight, std=0.1)
+    return net
+
+
+def continued(spec: dict[str, Any], answers: int) -> Declaration:
+    """A checkpoint's declaration with another number of answers, and the head that gives them.
+
+    ValueError: it declares nothing that answers questions.
+    """
+    args = spec.get("args", {})
+    if "of" in args:
+        inner = continued(args["of"], answers).spec()
+        return declared({"function": spec["function"], "args": {**args, "of": inner}})
+    if "heads" not in args:
+        raise ValueError(f"model {spec.get('function')}: it has no heads that answer questions")
+    heads = [*args["heads"]] + ["vqa"] * ("vqa" not in args["heads"])
+    said = args.get("answers")
+    more = {"answers": {**said, "vqa": answers} if isinstance(said, dict) else answers}
+    return declared({**spec, "args": {**args, "heads": heads} | (more if said else {})})

@@ -1,0 +1,228 @@
+"""Questions answered: train a small system, or go on from a checkpoint, to answer questions."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import nn
+
+import sensorium
+from sensorium.data.loader import Source
+from sensorium.data.order import Shuffled
+from sensorium.data.tokenizers import WordPiece, tokenizer, train_wordpiece
+from sensorium.media import transform
+from sensorium.models.albef import answering as decoding
+from sensorium.models.question_inputs import Features, QuestionInputs, Sees
+from sensorium.objectives.answering import Asking
+from sensorium.objectives.telling import Telling
+from sensorium.recipes.answerers import Answerer, Wanted, answerer, continued, small_start
+from sensorium.recipes.contrast import PLAIN
+from sensorium.recipes.questions import (
+    Cut,
+    Marked,
+    QuestionScores,
+    cut,
+    either,
+    learnable,
+    table_of,
+)
+from sensorium.train.rules import AdamW
+from sensorium.train.run import Ask, Package, Run
+from sensorium.verbs.ask import Asking as How
+from sensorium.verbs.ask import said, told
+from sensorium.weights import folder as folders
+from sensorium.weights.errors import WeightsError
+
+VOCAB = 2000  # pieces of words, where they are learnt
+LONGEST = 64  # tokens of a question
+FRAME = 4  # of those, special ones, and a "?"
+WIDTH, LAYERS = 64, 3
+DECODERS = ("albef",)  # systems whose answers are read word by word
+SYSTEMS = Literal["vilt", "albef", "visualbert", "uniter", "lxmert", "vilbert"]
+
+
+class Made(NamedTuple):
+    """A net to be trained, the words it reads, the answers it gives, and what builds it."""
+
+    how: Answerer
+    words: WordPiece
+    table: dict[str, int]
+    net: Callable[[], nn.Module]
+
+
+class Effort(NamedTuple):
+    """How long and how hard."""
+
+    steps: int
+    batch: int
+    lr: float
+    precision: Literal["float32", "bf16"]
+    seed: int
+
+
+def vqa(
+    system: SYSTEMS = "vilt",
+    data: str = "easy_vqa",
+    start: str | None = None,
+    steps: int = 1500,
+    batch: int = 128,
+    lr: float = 1e-3,
+    precision: Literal["float32", "bf16"] = "float32",
+    seed: int = 0,
+) -> Run:
+    """Train a net that answers questions about pictures, from pixels or from given boxes.
+
+    Args:
+        system: vilt and albef see pixels; visualbert, uniter, lxmert and vilbert what the boxes of
+            the data cut out, through a small convolution that is learnt with them.
+        data: easy_vqa, nlvr (statements, true or false), or a folder with the two files of VQA v2
+            and one folder of pictures.
+        start: a checkpoint folder of the same system to go on from, pre-trained or fine-tuned; its
+            words and its way of seeing are kept.
+        steps: optimiser steps.
+        batch: questions a step.
+        lr: peak learning rate.
+        precision: of the matrix products; weights are kept in float32.
+        seed: of everything random.
+    """
+
+    @cache
+    def found() -> Cut:
+        return cut(data)
+
+    effort = Effort(steps, batch, lr, precision, seed)
+    about = {"questions": data, "system": system}
+    return answering(system, found, lambda: None, start, effort, about)
+
+
+def answering(
+    system: str,
+    found: Callable[[], Cut],
+    features: Callable[[], Mapping[str, Sequence[Features]] | None],
+    start: str | None,
+    effort: Effort,
+    about: Mapping[str, Any],
+) -> Run:
+    """The run of a system on questions.
+
+    Args:
+        found: gives the questions (a `Cut`).
+        features: gives the regions of each question's pictures by its id, or None.
+        about: what the checkpoint says of its data.
+    """
+
+    @cache
+    def made() -> Made:
+        seen: Mapping[str, Sequence[Features]] | None = features()
+        table = table_of(found().train.entries)
+        if start is not None:
+            return going_on(start, system, table)
+        return anew(system, found(), table, seen)
+
+    @cache
+    def source() -> Source:
+        m = made()
+        inputs = QuestionInputs(m.how.look, m.words, m.how.sees, features())
+        room = m.words.length - FRAME
+        kept = learnable(found().train, m.table, m.words, room)
+        answers = [told(m.words, name) for name in m.table] if system in DECODERS else None
+        marked = Marked(inputs, m.table, found().several, answers)
+        return Source(kept, Shuffled(len(kept), effort.seed), marked, marked.batch)
+
+    def package() -> Package:
+        m = made()
+        spec, scores = m.words.spec(), "sigmoid" if found().several else "softmax"
+        scores = "decoder" if system in DECODERS else scores
+        manifest = {
+            "model": m.how.model.spec(),
+            "transform": None if m.how.look is None else m.how.look.spec,
+            "tokenizer": spec,
+            "labels": list(m.table),
+            "asking": How(m.how.sees, "vqa", scores).spec(),
+            "data": dict(about) | {"start": start and Path(start).resolve().name},
+            "library": f"sensorium {sensorium.__version__}",
+        }
+        return Package(manifest, {str(spec["file"]): m.words.data()})
+
+    return Run(
+        net=lambda: made().net(),
+        asks={"vqa": Ask(Telling() if system in DECODERS else Asking("vqa", either), source)},
+        rules=((PLAIN, AdamW(effort.lr, 0.0, (0.9, 0.98))), (r".*", AdamW(effort.lr, 0.01))),
+        steps=effort.steps,
+        batch=effort.batch,
+        package=package,
+        finish=QuestionScores(found, features),
+        warmup=max(1, effort.steps // 15),
+        clip=1.0,
+        ema=0.99,
+        precision=effort.precision,
+        seed=effort.seed,
+        save_every=500,
+    )
+
+
+def anew(
+    system: str,
+    parts: Cut,
+    table: dict[str, int],
+    seen: Mapping[str, Sequence[Features]] | None,
+) -> Made:
+    """A net that starts from nothing, with words learnt from the questions."""
+    texts = [one.text for one in parts.train.entries]
+    several = [*texts, *table, "?"]
+    words = train_wordpiece(several, VOCAB, LONGEST, truncate=True)
+    longest = max(len(words.ids(text)) for text in texts) + FRAME
+    words = WordPiece(words.pieces, min(longest, LONGEST), lower=True, truncate=True)
+    short, patch, long = parts.shape
+    side = None if seen is None else next(iter(seen.values()))[0].features.shape[1]
+    size = (words.vocab, words.length, len(table), WIDTH, LAYERS)
+    how = answerer(system, Wanted(*size, short, patch, long, side))
+    return Made(how, words, table, lambda: small_start(how.model.build()))
+
+
+def going_on(start: str, system: str, table: dict[str, int]) -> Made:
+    """A net that goes on from a checkpoint; a head for other answers starts anew.
+
+    ValueError: it is of another system, or has no words or no head for questions.
+    """
+    saved = folders.load(start)
+    manifest = saved.manifest
+    spec, look = manifest["model"], manifest["transform"]
+    inner = spec["args"].get("of", spec)
+    if str(inner.get("function", "")).partition(".")[0] != system:
+        raise WeightsError(f"{start}: is a {inner.get('function')}, not a {system}: say --system")
+    words = tokenizer(manifest["tokenizer"], saved.folder) if manifest["tokenizer"] else None
+    if not isinstance(words, WordPiece):
+        raise WeightsError(f"{start}: has no words of WordPiece, so it can be asked nothing")
+    words = WordPiece(words.pieces, words.length, words.lower, True, words.longest_word, words.end)
+    sees = said(manifest).sees if "asking" in manifest else way(system, spec)
+    model = continued(spec, len(table))
+    how = Answerer(model, sees, None if look is None else transform(look))
+    same = manifest.get("labels") == list(table)
+
+    def net() -> nn.Module:
+        made = small_start(model.build())
+        trained = dict(saved.tensors)
+        if system in DECODERS and not any(name.startswith("heads.vqa.") for name in trained):
+            trained = decoding(trained)
+        own = made.state_dict()
+        with torch.no_grad():
+            for name, tensor in trained.items():
+                head = name.startswith("heads.vqa.") and not same and system not in DECODERS
+                if name in own and own[name].shape == tensor.shape and not head:
+                    own[name].copy_(tensor)
+        return made
+
+    return Made(how, words, table, net)
+
+
+def way(system: str, spec: Mapping[str, Any]) -> Sees:
+    """How a pre-trained net sees pictures and is asked, where its checkpoint does not say."""
+    words = "masked" if system == "visualbert" else "plain"
+    if system == "vilt":
+        return Sees("patches", words, int(spec["args"]["patch"]))
+    if system == "albef":
+        return Sees("pixels", words)
+    return Sees("crops" if "of" in spec["args"] else "features", words)
