@@ -1,7 +1,7 @@
 """Transcripts of windows of sound: greedy, drawn, or by beam search as Whisper's code has it."""
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from sensorium.nn.slots import Cache, Kept
 from sensorium.types import Ids
 
 
+@runtime_checkable
 class Hears(Protocol):
     """Encodes spectrograms, and scores what is said of them."""
 
