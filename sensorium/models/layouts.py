@@ -11,6 +11,7 @@ from sensorium.models import (
     llama_layouts,
     lxmert_layouts,
     single_stream_layouts,
+    vilbert_layouts,
     vilt_layouts,
     vit_layouts,
     whisper_layouts,
@@ -23,7 +24,7 @@ LAYOUTS: dict[str, Published] = {
     for module in (
         *(vilt_layouts, albef_layouts),
         *(clip_layouts, vit_layouts, llama_layouts, decoder_layouts),
-        *(bert_layouts, single_stream_layouts, lxmert_layouts, frcnn_layouts),
+        *(bert_layouts, single_stream_layouts, lxmert_layouts, vilbert_layouts, frcnn_layouts),
         whisper_layouts,
     )
     for one in module.LAYOUTS

@@ -12,7 +12,8 @@ from sensorium.data.tokenizers.language import LANGUAGE, language
 from sensorium.media import transform
 from sensorium.models.declaration import declared
 from sensorium.models.scored import writes
-from sensorium.types import Classifies
+from sensorium.nn.regions import RegionEmbed
+from sensorium.types import Classifies, Reads
 from sensorium.verbs.model import Model
 from sensorium.verbs.prove import FAST, prove, refuse_drift
 from sensorium.verbs.speech.probe import listens
@@ -66,7 +67,7 @@ def assemble(
     try:
         with torch.device("meta"):
             net = declared(manifest["model"]).build()
-        if manifest["transform"] is None and not (writes(net) or listens(net)):
+        if manifest["transform"] is None and looks(net):
             raise ValueError("'transform' is None, and the model reads pictures")
         look = manifest["transform"] and transform(manifest["transform"])
         said = manifest["tokenizer"]
@@ -84,6 +85,12 @@ def assemble(
     whole = {name: of_kind(name, t, wanted[name].dtype, folder) for name, t in tensors.items()}
     net.load_state_dict(whole, assign=True)
     return Model(net, look, words, manifest, folder, speech)
+
+
+def looks(net: nn.Module) -> bool:
+    """Whether a net reads pixels; regions, for one, a detector has read already."""
+    blind = writes(net) or listens(net) or isinstance(net, Reads)
+    return not blind and not any(isinstance(part, RegionEmbed) for part in net.modules())
 
 
 def fitting(net: nn.Module, words: Tokenizer | None, manifest: dict[str, Any]) -> None:

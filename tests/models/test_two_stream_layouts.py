@@ -14,6 +14,7 @@ from sensorium.models.declaration import Declaration
 from sensorium.models.layouts import candidates, layout
 from sensorium.models.lxmert import PRETRAINING, CrossSize, ObjectSize, lxmert
 from sensorium.models.published import Said
+from sensorium.models.vilbert import ALL, Answers, MeetSize, RegionSize, vilbert
 from sensorium.verbs.open import load
 from sensorium.weights.errors import WeightsError
 from tests.models.drawn import state
@@ -34,6 +35,19 @@ CASES: list[tuple[str, Declaration]] = [
     *((name, lxmert_with("vqa")) for name in ("lxmert-tuned", "lxmert-tuned-parallel")),
     *((name, lxmert_with("nlvr")) for name in ("lxmert-tuned", "lxmert-tuned-parallel")),
 ]
+
+
+def vilbert_with(*heads: str, tasks: int = 0, layers: int = 2) -> Declaration:
+    """A ViLBERT whose co-attention stands where the releases have it."""
+    places = tuple(range(3 - layers, 3)), tuple(range(layers))
+    args = dict(text=SIZE._replace(layers=3), feature=6, image=RegionSize(128, layers, 1, 40))
+    args |= dict(meet=MeetSize(128, 1, *places), heads=heads, answers=Answers(9, 8, 7))
+    return Declaration(vilbert, args | dict(tasks=tasks, drop=0.1))
+
+
+FIRST = ("mlm", "itm", "mrc", "vqa_normed", "rank", "ground")
+CASES += [("vilbert", vilbert_with("mlm", "itm", "mrc", layers=n)) for n in (1, 2, 3)]
+CASES += [("vilbert", vilbert_with(*FIRST)), ("vilbert", vilbert_with(*ALL, tasks=4))]
 
 
 def drawn(declaration: Declaration) -> dict[str, torch.Tensor]:
@@ -60,7 +74,7 @@ def test_a_file_is_understood_loaded_and_written_again(
     assert all(torch.equal(theirs[key], tensor) for key, tensor in again.items())
 
 
-@pytest.mark.parametrize("name", ["lxmert", "lxmert-tuned", "lxmert-tuned-parallel", "hf-lxmert"])
+@pytest.mark.parametrize("name", sorted({name for name, _ in CASES}))
 def test_names_tell_the_layout(name: str) -> None:
     declaration = next(one for other, one in CASES if other == name)
     assert candidates(layout(name).keymap(declaration).save(drawn(declaration))) == [layout(name)]
@@ -87,6 +101,32 @@ def test_transformers_opens_what_is_written(heads: tuple[str, ...], tmp_path: Pa
             sensorium.load(tmp_path / "model.safetensors", "hf-lxmert")
 
 
+def test_vilberts_configuration_goes_out_and_is_read_again(tmp_path: Path) -> None:
+    """Places and heads that no tensor shows, and that the file alone would be misread without."""
+    declaration, own = vilbert_with("mlm", "itm", "mrc"), layout("vilbert")
+    meet, image = MeetSize(128, 4, (1, 1), (0, 2)), RegionSize(128, 2, 8, 40)
+    declaration = declaration._replace(args=declaration.args | dict(meet=meet, image=image))
+    save_file(own.keymap(declaration).save(drawn(declaration)), tmp_path / "it.safetensors")
+    (made,) = own.files(declaration, {"transform": None}).values()
+    (tmp_path / "config.json").write_bytes(made)
+    spec = sensorium.load(tmp_path / "it.safetensors", "vilbert").manifest["model"]
+    assert spec["args"]["answers"].pop("vqa") and spec["args"].pop("answers")["classes"] == 7
+    wanted = declaration.spec()
+    wanted["args"].pop("answers")
+    assert spec == wanted
+    for key, value, why in (
+        ("t_biattention_id", [1], "the weights have 2"),
+        ("v_biattention_id", [0, 9], "v_biattention_id"),
+        ("fusion_method", "sum", "fusion_method"),
+        ("v_num_attention_heads", 5, "cannot share"),
+        ("v_hidden_dropout_prob", 0.3, "dropout differs"),
+        ("bi_hidden_size", 64, "bi_hidden_size is 64"),
+    ):
+        (tmp_path / "config.json").write_text(json.dumps(json.loads(made) | {key: value}))
+        with pytest.raises(WeightsError, match=why):
+            sensorium.load(tmp_path / "it.safetensors", "vilbert")
+
+
 def test_a_layout_refuses_heads_that_it_has_no_place_for() -> None:
     for name, heads, why in (
         ("lxmert", ("qa", "vqa"), "it holds one"),
@@ -95,3 +135,6 @@ def test_a_layout_refuses_heads_that_it_has_no_place_for() -> None:
     ):
         with pytest.raises(WeightsError, match=why):
             layout(name).keymap(lxmert_with(*heads))
+    for heads in (("vqa", "vqa_normed"), ("rank", "vcr")):
+        with pytest.raises(WeightsError, match="it has one head for"):
+            layout("vilbert").keymap(vilbert_with(*heads))
