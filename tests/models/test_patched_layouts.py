@@ -10,12 +10,14 @@ from torch import Tensor
 
 from sensorium.media import albef as albef_spec
 from sensorium.media import vilt as vilt_spec
+from sensorium.models.albef import SIZES as ALBEF_SIZES
 from sensorium.models.albef import albef
 from sensorium.models.albef_layouts import FILES
 from sensorium.models.bert import BertSize
 from sensorium.models.declaration import Declaration
 from sensorium.models.layouts import candidates, layout
 from sensorium.models.published import Said
+from sensorium.models.vilt import SIZES as VILT_SIZES
 from sensorium.models.vilt import vilt
 from sensorium.models.vit import Size
 from sensorium.weights.errors import WeightsError
@@ -124,3 +126,38 @@ def test_what_a_layout_cannot_hold_is_refused() -> None:
     with pytest.raises(WeightsError, match="no file has the heads"):
         args = COPY.args | dict(heads=("vqa", "itm"))
         layout("albef").keymap(Declaration(albef, args))
+
+
+COUNTS = {  # tensors of a published file, queues aside
+    "base": 844 - 3,
+    "base-retrieval": 831 - 4,
+    "base-vqa": 1154,
+    "base-entail": 824,
+    "base-nlvr2": 1136,
+    "base-assign": 571,
+}
+
+
+@pytest.mark.parametrize("size", COUNTS)
+def test_the_published_sizes_have_the_published_number_of_tensors(size: str) -> None:
+    declaration = ALBEF_SIZES[size]
+    with torch.device("meta"):
+        weights = declaration.build().state_dict()
+    names = set(layout("albef").keymap(declaration).save(weights))
+    if size != "base-assign":  # which was trained without a copy
+        kept = tuple(
+            name for name in declaration.args.get("heads", ("mlm", "itm")) if name != "itm"
+        )
+        copy = Declaration(albef, declaration.args | dict(heads=kept))
+        own = {k: t for k, t in weights.items() if not k.startswith("heads.itm")}
+        names |= set(layout("albef-momentum").keymap(copy).save(own))
+    assert len(names) == COUNTS[size]
+
+
+def test_vilts_pretrained_file_has_166_tensors() -> None:
+    declaration = VILT_SIZES["B/32"]
+    with torch.device("meta"):
+        weights = declaration.build().state_dict()
+    file = layout("vilt").keymap(declaration).save(weights)
+    assert len([key for key in file if not key.endswith("position_ids")]) == 166
+    assert tuple(file["transformer.pos_embed"].shape) == (1, 145, 768)
