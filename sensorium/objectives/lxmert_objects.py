@@ -9,7 +9,7 @@ from typing import Literal
 
 import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from sensorium.objectives.masked_regions import Hidden
 from sensorium.objectives.passes import head, wide
@@ -19,10 +19,14 @@ WEIGHT = 1 / 0.15
 
 
 class SmoothFeature:
-    """The feature that stood there: smooth L1 (from squared to absolute at 1)."""
+    """The feature that stood there: smooth L1 (from squared to absolute at 1).
 
-    def __init__(self, name: str = "feat"):
-        self.name = name
+    Args:
+        of: what of the feature is asked; Identity: all of it.
+    """
+
+    def __init__(self, name: str = "feat", of: nn.Module | None = None):
+        self.name, self.of = name, of if of is not None else nn.Identity()
 
     def count(self, asked: Hidden) -> dict[str, int]:
         return {self.name: asked.regions}
@@ -31,7 +35,7 @@ class SmoothFeature:
         return head(net, self.name)(states[asked.place])
 
     def mark(self, answer: Tensor, asked: Hidden) -> dict[str, Tensor]:
-        loss = F.smooth_l1_loss(wide(answer), wide(asked.feature), reduction="sum")
+        loss = F.smooth_l1_loss(wide(answer), wide(self.of(asked.feature)), reduction="sum")
         return {self.name: WEIGHT * loss / answer.shape[1]}
 
 

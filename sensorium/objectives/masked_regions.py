@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple, Protocol, runtime_checkable
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from sensorium.objectives.passes import Case, head, merged, wide
 from sensorium.objectives.rows import laid, samples
@@ -119,15 +119,30 @@ def hide_regions(
     return regions._replace(features=features, masked=masked), chosen.nonzero()[:, 0]
 
 
+class Projected(nn.Module):
+    """A fixed random projection: what is asked of features wider than the net's head says (the
+    pixels of crops). Its numbers are as large as the features', on average."""
+
+    def __init__(self, inputs: int, outputs: int, seed: int = 0):
+        super().__init__()
+        g = torch.Generator().manual_seed(seed)
+        matrix = torch.randn(inputs, outputs, generator=g) * inputs**-0.5
+        self.register_buffer("matrix", matrix, persistent=False)
+
+    def forward(self, feature: Float[Tensor, "m c"]) -> Float[Tensor, "m d"]:
+        return feature @ self.get_buffer("matrix").to(feature)
+
+
 class Feature:
     """The feature that stood there, by squared error: a mean over its numbers and over regions.
 
     Args:
         name: of the head, which reads regions' states, and of the loss.
+        of: what of the feature is asked; Identity: all of it.
     """
 
-    def __init__(self, name: str = "mrfr"):
-        self.name = name
+    def __init__(self, name: str = "mrfr", of: nn.Module | None = None):
+        self.name, self.of = name, of if of is not None else nn.Identity()
 
     def count(self, asked: Hidden) -> dict[str, int]:
         return {self.name: len(asked.place)}
@@ -136,7 +151,7 @@ class Feature:
         return head(net, self.name)(states[asked.place])
 
     def mark(self, answer: Tensor, asked: Hidden) -> dict[str, Tensor]:
-        error = (wide(answer) - wide(asked.feature)).square()
+        error = (wide(answer) - wide(self.of(asked.feature))).square()
         return {self.name: error.sum() / answer.shape[1]}
 
 

@@ -89,7 +89,7 @@ def test_what_is_not_one_picture_and_one_text_is_refused() -> None:
 
 @pytest.mark.compiled
 def test_compiled_blocks_say_the_same() -> None:
-    done = program([str(Path(__file__).with_name("compiled.py")), "aot_eager"])
+    done = program([str(Path(__file__).with_name("compiled.py")), "eager"])
     assert done.returncode == 0, done.stderr.decode()[-3000:]
 
 
