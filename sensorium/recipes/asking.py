@@ -1,0 +1,101 @@
+"""`sensorium ask`: a question about a picture, with whatever says where its regions are."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from sensorium.data.errors import DataError
+from sensorium.data.questions import Box
+from sensorium.datasets.region_files import Seen, open_regions
+from sensorium.models.detector_regions import Choice
+from sensorium.models.question_inputs import Features
+from sensorium.verbs.ask import Asker
+from sensorium.verbs.detect import detect, look
+from sensorium.verbs.looked import show, where
+from sensorium.verbs.model import Model
+
+LEAST = 0.3  # the score that a box must have
+
+
+class Regions(NamedTuple):
+    """What says where the regions of a picture are; at most one of them.
+
+    Attributes:
+        boxes: given in pixels, as "x1,y1,x2,y2".
+        detector: finds them.
+        file: a file of regions, whose ids are the pictures' names without ending.
+    """
+
+    boxes: Sequence[str] = ()
+    detector: Model | None = None
+    file: str | None = None
+
+
+def ask(
+    model: Model,
+    image: str,
+    question: str,
+    regions: Regions | None = None,
+    at: str | Path | None = None,
+) -> dict[str, Any]:
+    """The answers with their probabilities, likeliest first; where the net looked is drawn to `at`.
+
+    Raises:
+        ValueError: as `Asker.ask`; boxes that are none; more than one way to say where regions are.
+    """
+    asker = Asker(model.net, model.tokenizer, model.manifest)
+    given = regions or Regions()
+    boxes, features = found(asker, image, given)
+    answers = asker.ask(image, question, boxes, features)
+    out: dict[str, Any] = {"answers": {name: round(p, 6) for name, p in answers.items()}}
+    if boxes is not None or features is not None:
+        out["regions"] = len(boxes if boxes is not None else features.boxes)  # type: ignore[union-attr]
+    if at is not None:
+        looked = where(asker, asker.item(image, question, boxes, features))
+        show(at, image, looked, question, answers)
+        out["shown"] = str(at)
+    return out
+
+
+def found(asker: Asker, image: str, regions: Regions) -> tuple[list[Box] | None, Features | None]:
+    """Boxes where the net sees crops, features where it sees a detector's."""
+    ways = [bool(regions.boxes), regions.detector is not None, regions.file is not None]
+    if sum(ways) > 1:
+        raise ValueError("say where the regions are in one way: boxes, a detector, or a file")
+    crops = asker.how.sees.picture == "crops"
+    if regions.boxes:
+        return [box(text) for text in regions.boxes], None
+    if regions.detector is not None:
+        if crops:
+            said = detect(regions.detector, image, least=LEAST).boxes
+            return [tuple(map(float, one)) for one in said], None  # type: ignore[misc]
+        regions_of = look(regions.detector, image, Choice())
+        sides = np.array([*regions_of.size, *regions_of.size], dtype=np.float32)
+        return None, Features(regions_of.features, regions_of.boxes / sides)
+    if regions.file is not None:
+        seen = one_of(regions.file, Path(image).stem)
+        if crops:
+            return [tuple(map(float, one)) for one in seen.boxes], None  # type: ignore[misc]
+        return None, Features(seen.features, seen.shares().astype(np.float32))
+    return None, None
+
+
+def one_of(file: str, name: str) -> Seen:
+    """The regions of one picture of a file. DataError: it holds none of that name."""
+    rows = open_regions(file)
+    for i in range(len(rows)):
+        if rows[i].id.rpartition("/")[2] == name:
+            return rows[i]
+    raise DataError(f"{file}: holds no regions of a picture named {name!r}")
+
+
+def box(text: str) -> Box:
+    """A box in pixels, as said on a command line. ValueError: it is none."""
+    pieces = text.split(",")
+    try:
+        x1, y1, x2, y2 = map(float, pieces)
+    except ValueError:
+        raise ValueError(f"box {text!r}: four numbers are expected, x1,y1,x2,y2") from None
+    return x1, y1, x2, y2
