@@ -12,7 +12,8 @@ import re
 import stat
 from collections.abc import Iterator
 from contextlib import closing
-from typing import Any, BinaryIO, NamedTuple
+from io import BufferedIOBase
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -104,7 +105,7 @@ def _opened(
             yield from _ffmpeg(file, reader, rate, name, budget)
 
 
-def _file(source: bytes | str | os.PathLike[str], name: str, budget: AudioBudget) -> BinaryIO:
+def _file(source: bytes | str | os.PathLike[str], name: str, budget: AudioBudget) -> BufferedIOBase:
     if isinstance(source, bytes):
         size, file = len(source), io.BytesIO(source)
     else:
@@ -159,7 +160,7 @@ FFMPEG = (
 )
 
 
-def whole(file: BinaryIO, head: bytes, name: str) -> None:
+def whole(file: BufferedIOBase, head: bytes, name: str) -> None:
     """Refuses a WAV or OGG file whose end is missing, which decoders take for a shorter one.
 
     A WAV file that was streamed says no length (0 or the largest number), and is taken as it is.
@@ -191,7 +192,7 @@ def whole(file: BinaryIO, head: bytes, name: str) -> None:
     file.seek(0)
 
 
-def _sndfile(file: BinaryIO, name: str, budget: AudioBudget) -> tuple[Iterator[Block], int]:
+def _sndfile(file: BufferedIOBase, name: str, budget: AudioBudget) -> tuple[Iterator[Block], int]:
     """Blocks in the file's own rate, and that rate."""
     try:
         import soundfile
@@ -249,7 +250,7 @@ def _resampled(blocks: Iterator[Block], own: int, rate: int) -> Iterator[Block]:
 
 
 def _ffmpeg(
-    file: BinaryIO, container: str, rate: int, name: str, budget: AudioBudget
+    file: BufferedIOBase, container: str, rate: int, name: str, budget: AudioBudget
 ) -> Iterator[Block]:
     try:
         import av
@@ -258,7 +259,8 @@ def _ffmpeg(
             f"{name}: this kind of file needs: pip install sensorium[video]"
         ) from wrong
     try:
-        with av.open(file, mode="r", format=container) as opened:
+        raw: Any = file  # any object with read and seek, which av's types do not say
+        with av.open(raw, mode="r", format=container) as opened:
             if not opened.streams.audio:
                 raise MediaError(
                     f"{name}: holds no sound, only {len(opened.streams)} other streams"
