@@ -15,10 +15,15 @@ SOURCE = r"""
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <vector>
 #include <omp.h>
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#endif
 
 namespace {
 enum Kind { F32 = 0, BF16 = 1, INT8 = 2, INT4 = 3 };
+constexpr long ROWS = 8;  // vectors at a time
 constexpr long GROUP = 32;  // numbers that share a scale and a minimum, of four bits
 
 struct Weight { const void* w; const float* scale; const float* least; long kind; };
@@ -37,58 +42,138 @@ template <> inline float get(const float* p, long i) { return p[i]; }
 template <> inline float get(const uint16_t* p, long i) { return up(p[i]); }
 template <> inline float get(const int8_t* p, long i) { return float(p[i]); }
 
+#if defined(__AVX512F__) && defined(__AVX512BW__)
+inline __m512 take(const float* p) { return _mm512_loadu_ps(p); }
+inline __m512 take(const uint16_t* p) {
+  const __m512i wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i*)p));
+  return _mm512_castsi512_ps(_mm512_slli_epi32(wide, 16));
+}
+inline __m512 take(const int8_t* p) {
+  return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i*)p)));
+}
+inline __m512 low(__m128i b) {
+  return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_and_si128(b, _mm_set1_epi8(15))));
+}
+inline __m512 high(__m128i b) { return low(_mm_srli_epi16(b, 4)); }
+inline float sum(__m512 x) { return _mm512_reduce_add_ps(x); }
+#define WIDE 1
+#endif
+
+template <typename T>
+inline float one(const T* w, long k, const float* x) {
+  long i = 0;
+  float p = 0;
+#ifdef WIDE
+  __m512 a = _mm512_setzero_ps();
+  for (; i + 16 <= k; i += 16) a = _mm512_fmadd_ps(take(w + i), take(x + i), a);
+  p = sum(a);
+#endif
+  for (; i < k; ++i) p += get(w, i) * x[i];
+  return p;
+}
 template <typename T>
 inline void four(const T* w, long k, const float* x, float* out) {
   const T *a = w, *b = w + k, *c = w + 2 * k, *d = w + 3 * k;
   float p = 0, q = 0, r = 0, s = 0;
-#pragma omp simd reduction(+ : p, q, r, s)
-  for (long i = 0; i < k; ++i) {
+  long i = 0;
+#ifdef WIDE
+  __m512 e = _mm512_setzero_ps(), f = e, g = e, h = e;
+  for (; i + 16 <= k; i += 16) {
+    const __m512 y = take(x + i);
+    e = _mm512_fmadd_ps(take(a + i), y, e);
+    f = _mm512_fmadd_ps(take(b + i), y, f);
+    g = _mm512_fmadd_ps(take(c + i), y, g);
+    h = _mm512_fmadd_ps(take(d + i), y, h);
+  }
+  p = sum(e); q = sum(f); r = sum(g); s = sum(h);
+#endif
+  for (; i < k; ++i) {
     p += get(a, i) * x[i]; q += get(b, i) * x[i]; r += get(c, i) * x[i]; s += get(d, i) * x[i];
   }
   out[0] = p; out[1] = q; out[2] = r; out[3] = s;
 }
-template <typename T>
-inline float one(const T* w, long k, const float* x) {
-  float p = 0;
-#pragma omp simd reduction(+ : p)
-  for (long i = 0; i < k; ++i) p += get(w, i) * x[i];
-  return p;
-}
 // byte i of a group holds number i in its low half and number i + 16 in its high one
 inline float one4(const uint8_t* w, const float* scale, const float* least, long k,
-                  const float* x) {
+                  const float* x, const float* sums) {
   float total = 0;
+#ifdef WIDE
+  __m512 all = _mm512_setzero_ps();
+#endif
   for (long g = 0; g < k / GROUP; ++g) {
     const uint8_t* b = w + g * (GROUP / 2);
     const float* y = x + g * GROUP;
-    float p = 0, s = 0;
-#pragma omp simd reduction(+ : p, s)
-    for (long i = 0; i < GROUP / 2; ++i) {
+    total += least[g] * sums[g];
+#ifdef WIDE
+    const __m128i both = _mm_loadu_si128((const __m128i*)b);
+    const __m512 first = _mm512_mul_ps(low(both), take(y));
+    const __m512 part = _mm512_fmadd_ps(high(both), take(y + 16), first);
+    all = _mm512_fmadd_ps(part, _mm512_set1_ps(scale[g]), all);
+#else
+    float p = 0;
+    for (long i = 0; i < GROUP / 2; ++i)
       p += float(b[i] & 15) * y[i] + float(b[i] >> 4) * y[i + GROUP / 2];
-      s += y[i] + y[i + GROUP / 2];
-    }
-    total += scale[g] * p + least[g] * s;
+    total += scale[g] * p;
+#endif
   }
+#ifdef WIDE
+  total += sum(all);
+#endif
   return total;
 }
-// rows o .. o + n - 1 of W x for one vector
-inline void rows(const Weight& m, long k, long o, long n, const float* x, float* out) {
+// a row of the weight as floats
+inline void unpack(const Weight& m, long k, long row, float* out) {
+  if (m.kind == F32) std::memcpy(out, (const float*)m.w + row * k, k * sizeof(float));
+  else if (m.kind == BF16)
+    for (long i = 0; i < k; ++i) out[i] = up(((const uint16_t*)m.w + row * k)[i]);
+  else if (m.kind == INT8)
+    for (long i = 0; i < k; ++i) out[i] = m.scale[row] * ((const int8_t*)m.w + row * k)[i];
+  else
+    for (long g = 0; g < k / GROUP; ++g) {
+      const uint8_t* b = (const uint8_t*)m.w + row * (k / 2) + g * (GROUP / 2);
+      const float s = m.scale[row * (k / GROUP) + g], l = m.least[row * (k / GROUP) + g];
+      for (long i = 0; i < GROUP / 2; ++i) {
+        out[g * GROUP + i] = s * (b[i] & 15) + l;
+        out[g * GROUP + i + GROUP / 2] = s * (b[i] >> 4) + l;
+      }
+    }
+}
+// rows o .. o + n - 1 (n at most 4) of W x, for b vectors; out[i * 4 + t] is row o + t of vector i
+inline void rows(const Weight& m, long k, long o, long n, const float* x, long stride, long b,
+                 float* out) {
+  if (b > 1) {  // unpacked once for all vectors
+    static thread_local std::vector<float> held;
+    if ((long)held.size() < 4 * k) held.resize(4 * k);
+    float* w = held.data();
+    for (long t = 0; t < n; ++t) unpack(m, k, o + t, w + t * k);
+    for (long i = 0; i < b; ++i) {
+      if (n == 4) four(w, k, x + i * stride, out + i * 4);
+      else for (long t = 0; t < n; ++t) out[i * 4 + t] = one(w + t * k, k, x + i * stride);
+    }
+    return;
+  }
   if (m.kind == INT4) {
-    for (long i = 0; i < n; ++i) {
-      long at = (o + i) * (k / GROUP);
-      out[i] = one4((const uint8_t*)m.w + (o + i) * (k / 2), m.scale + at, m.least + at, k, x);
+    float sums[1024];
+    for (long g = 0; g < k / GROUP; ++g) {
+      float s = 0;
+      for (long i = 0; i < GROUP; ++i) s += x[g * GROUP + i];
+      sums[g] = s;
+    }
+    for (long t = 0; t < n; ++t) {
+      const long at = (o + t) * (k / GROUP);
+      const uint8_t* w = (const uint8_t*)m.w + (o + t) * (k / 2);
+      out[t] = one4(w, m.scale + at, m.least + at, k, x, sums);
     }
     return;
   }
 #define BOTH(T)                                                        \
   { const T* w = (const T*)m.w + o * k;                                \
     if (n == 4) four(w, k, x, out);                                    \
-    else for (long i = 0; i < n; ++i) out[i] = one(w + i * k, k, x); }
+    else for (long t = 0; t < n; ++t) out[t] = one(w + t * k, k, x); }
   if (m.kind == F32) BOTH(float)
   else if (m.kind == BF16) BOTH(uint16_t)
   else {
     BOTH(int8_t)
-    for (long i = 0; i < n; ++i) out[i] *= m.scale[o + i];
+    for (long t = 0; t < n; ++t) out[t] *= m.scale[o + t];
   }
 #undef BOTH
 }
@@ -125,9 +210,13 @@ static void run(const Sizes& z, const Layer* layers, const float* last, const We
 #pragma omp for schedule(static)
       for (long i = 0; i < b; ++i) norm(x + i * d, m.norm1, d, z.eps, y + i * d);
 #pragma omp for schedule(static)
-      for (long o = 0; o < all; o += 4)
+      for (long o = 0; o < all; o += 4) {
+        float part[4 * ROWS];
+        const long n = std::min(4L, all - o);
+        rows(m.qkv, d, o, n, y, d, b, part);
         for (long i = 0; i < b; ++i)
-          rows(m.qkv, d, o, std::min(4L, all - o), y + i * d, qkv + i * all + o);
+          for (long t = 0; t < n; ++t) qkv[i * all + o + t] = part[i * 4 + t];
+      }
 #pragma omp for schedule(static) collapse(2)
       for (long i = 0; i < b; ++i)
         for (long e = 0; e < h; ++e) {
@@ -175,39 +264,46 @@ static void run(const Sizes& z, const Layer* layers, const float* last, const We
           for (long t = 0; t < w; ++t) out[t] /= sum;
         }
 #pragma omp for schedule(static)
-      for (long o = 0; o < d; o += 4)
-        for (long i = 0; i < b; ++i) {
-          float part[4];
-          const long n = std::min(4L, d - o);
-          rows(m.out, h * w, o, n, mix + i * h * w, part);
-          for (long t = 0; t < n; ++t) x[i * d + o + t] += part[t];
-        }
+      for (long o = 0; o < d; o += 4) {
+        float part[4 * ROWS];
+        const long n = std::min(4L, d - o);
+        rows(m.out, h * w, o, n, mix, h * w, b, part);
+        for (long i = 0; i < b; ++i)
+          for (long t = 0; t < n; ++t) x[i * d + o + t] += part[i * 4 + t];
+      }
 #pragma omp for schedule(static)
       for (long i = 0; i < b; ++i) norm(x + i * d, m.norm2, d, z.eps, y + i * d);
 #pragma omp for schedule(static)
-      for (long o = 0; o < f; o += 4)
-        for (long i = 0; i < b; ++i) {
-          float a[4], u[4];
-          const long n = std::min(4L, f - o);
-          rows(m.gate_up, d, o, n, y + i * d, a);
-          rows(m.gate_up, d, f + o, n, y + i * d, u);
-          for (long t = 0; t < n; ++t) act[i * f + o + t] = a[t] / (1 + std::exp(-a[t])) * u[t];
-        }
+      for (long o = 0; o < f; o += 4) {
+        float a[4 * ROWS], u[4 * ROWS];
+        const long n = std::min(4L, f - o);
+        rows(m.gate_up, d, o, n, y, d, b, a);
+        rows(m.gate_up, d, f + o, n, y, d, b, u);
+        for (long i = 0; i < b; ++i)
+          for (long t = 0; t < n; ++t) {
+            const float one = a[i * 4 + t];
+            act[i * f + o + t] = one / (1 + std::exp(-one)) * u[i * 4 + t];
+          }
+      }
 #pragma omp for schedule(static)
-      for (long o = 0; o < d; o += 4)
-        for (long i = 0; i < b; ++i) {
-          float part[4];
-          const long n = std::min(4L, d - o);
-          rows(m.down, f, o, n, act + i * f, part);
-          for (long t = 0; t < n; ++t) x[i * d + o + t] += part[t];
-        }
+      for (long o = 0; o < d; o += 4) {
+        float part[4 * ROWS];
+        const long n = std::min(4L, d - o);
+        rows(m.down, f, o, n, act, f, b, part);
+        for (long i = 0; i < b; ++i)
+          for (long t = 0; t < n; ++t) x[i * d + o + t] += part[i * 4 + t];
+      }
     }
 #pragma omp for schedule(static)
     for (long i = 0; i < b; ++i) norm(x + i * d, last, d, z.eps, y + i * d);
 #pragma omp for schedule(static)
-    for (long o = 0; o < z.vocab; o += 4)
+    for (long o = 0; o < z.vocab; o += 4) {
+      float part[4 * ROWS];
+      const long n = std::min(4L, z.vocab - o);
+      rows(words, d, o, n, y, d, b, part);
       for (long i = 0; i < b; ++i)
-        rows(words, d, o, std::min(4L, z.vocab - o), y + i * d, logits + i * z.vocab + o);
+        for (long t = 0; t < n; ++t) logits[i * z.vocab + o + t] = part[i * 4 + t];
+    }
   }
 }
 
@@ -216,12 +312,6 @@ extern "C" void step(const Sizes* z, const Layer* layers, const float* last, con
                      float* logits) {
   if (z->bf16) run<uint16_t>(*z, layers, last, *words, pos, cos, sin, x, work, logits);
   else run<float>(*z, layers, last, *words, pos, cos, sin, x, work, logits);
-}
-extern "C" void product(const Weight* m, long b, long k, long o, long threads, const float* x,
-                        float* out) {
-#pragma omp parallel for schedule(static) num_threads(threads)
-  for (long at = 0; at < o; at += 4)
-    for (long i = 0; i < b; ++i) rows(*m, k, at, std::min(4L, o - at), x + i * k, out + i * o + at);
 }
 """
 

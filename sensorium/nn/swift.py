@@ -20,7 +20,7 @@ from sensorium.nn.slots import Cache
 from sensorium.types import Ids
 
 ROWS = 8  # up to which a call is faster than torch's products
-WIDEST = 512  # of a head, in the kernel
+WIDEST, LONGEST = 512, 32768  # of a head, and of a row of weights, in the kernel
 KINDS = {torch.float32: 0, torch.bfloat16: 1}
 
 
@@ -66,6 +66,11 @@ def plain(module: nn.Module) -> bool:
     return kinds and module.bias is None  # type: ignore[union-attr]
 
 
+def reads(module: Any) -> int:
+    """How many numbers a linear map takes."""
+    return module.width if isinstance(module, LowBit) else module.in_features
+
+
 def swift(net: nn.Module) -> "Swift | None":
     """The net as one that says tokens quickly; None where it cannot be.
 
@@ -93,6 +98,7 @@ def swift(net: nn.Module) -> "Swift | None":
         if (
             a.heads.width > WIDEST
             or not all(map(plain, maps))
+            or max(map(reads, maps)) > LONGEST
             or not all(isinstance(n, nn.RMSNorm) for n in norms)
         ):
             return None
@@ -127,8 +133,7 @@ class Swift:
             )
             for a, b, c, d, e, f in layers
         ]
-        down = net.stack.blocks[0].mlp.f.down
-        self.hidden: int = down.width if isinstance(down, LowBit) else down.in_features
+        self.hidden = reads(net.stack.blocks[0].mlp.f.down)
         self._bound: tuple[tuple[int, ...], Any] = ((), None)
 
     def _floats(self, x: Tensor) -> int:
