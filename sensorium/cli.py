@@ -10,6 +10,7 @@ from typing import Any
 
 import sensorium
 from sensorium.shown import lines
+from sensorium.verbs.options import asking, names
 from sensorium.verbs.speech.options import transcribing
 
 SETTINGS = "max_tokens, temperature, top_k, top_p, min_p, repetition, seed"
@@ -78,6 +79,10 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("images", nargs="+", help="picture files")
     one.add_argument("--labels", help="names with commas between, or a file with one a line")
     one.add_argument("--templates", help="a table of prompts, or one prompt with a {}")
+
+    one = command("ask", ask, "answer a question about a picture")
+    source(one)
+    asking(one)
 
     one = command("embed", embed, "write the vectors of pictures or texts to a .npy file")
     source(one)
@@ -206,23 +211,10 @@ def classify(options: argparse.Namespace, words: list[str]) -> None:
     show(found, options.json)
 
 
-def names(said: str) -> list[str]:
-    """Labels from a file with one a line, or with commas between."""
-    file = Path(said)
-    lines = said.split(",")
-    if os.path.isfile(said):
-        try:
-            lines = file.read_text(encoding="utf-8-sig").splitlines()
-        except UnicodeDecodeError as wrong:
-            raise ValueError(
-                f"{said}: is no text in UTF-8 (byte {wrong.start}): save it so"
-            ) from None
-    elif len(lines) == 1 and (file.suffix or os.sep in said):
-        raise ValueError(f"{said}: no such file of labels (one name a line)")
-    found = [line.strip() for line in lines if line.strip()]
-    if not found:
-        raise ValueError("--labels names nothing: give names with commas between, or a file")
-    return found
+def ask(options: argparse.Namespace, words: list[str]) -> None:
+    from sensorium.recipes.asking import asked_for
+
+    show(asked_for(opened(options), options), options.json)
 
 
 def embed(options: argparse.Namespace, words: list[str]) -> None:
@@ -285,7 +277,6 @@ def regions(options: argparse.Namespace, words: list[str]) -> None:
     show(extract(load(o.model), o.folder, o.out, o.format, choice, bar), o.json)
 
 
-def import_(options: argparse.Namespace, words: list[str]) -> None:
 def transcribe(options: argparse.Namespace, words: list[str]) -> None:
     from sensorium.verbs.open import load
     from sensorium.verbs.speech.deliver import deliver
@@ -298,6 +289,7 @@ def transcribe(options: argparse.Namespace, words: list[str]) -> None:
         raise ValueError("\n".join([f"{len(found.failures)} files failed:", *found.failures]))
 
 
+def import_(options: argparse.Namespace, words: list[str]) -> None:
     from sensorium.verbs.exchange import import_model
 
     pickled = options.allow_pickle

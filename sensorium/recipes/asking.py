@@ -1,5 +1,6 @@
 """`sensorium ask`: a question about a picture, with whatever says where its regions are."""
 
+import argparse
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,6 +16,7 @@ from sensorium.verbs.ask import Asker
 from sensorium.verbs.detect import detect, look
 from sensorium.verbs.looked import show, where
 from sensorium.verbs.model import Model
+from sensorium.verbs.open import load
 
 LEAST = 0.3  # the score that a box must have
 
@@ -57,6 +59,13 @@ def ask(
         show(at, image, looked, question, answers)
         out["shown"] = str(at)
     return out
+
+
+def asked_for(model: Model, options: argparse.Namespace) -> dict[str, Any]:
+    """What a command line asks (`verbs.options.asking`); errors as in `ask`."""
+    finder = load(options.detector) if options.detector else None
+    given = Regions(options.boxes, finder, options.regions)
+    return ask(model, options.image, options.question, given, options.show)
 
 
 def found(asker: Asker, image: str, regions: Regions) -> tuple[list[Box] | None, Features | None]:

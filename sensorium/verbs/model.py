@@ -9,12 +9,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from sensorium.data.questions import Box
 from sensorium.data.ragged import lay
 from sensorium.data.tokenizers import Tokenizer
 from sensorium.data.tokenizers.words import Words
 from sensorium.media import Source, Transform
 from sensorium.media.audio import AudioSource
 from sensorium.types import Classifies, Embeds
+from sensorium.verbs.ask import Asker
 from sensorium.verbs.fast import prepared, stamp, supported
 from sensorium.verbs.speak import Bit, Chat, Prompt, Reply, generate, how
 from sensorium.verbs.speech.longform import settings
@@ -122,6 +124,18 @@ class Model:
         scale = float(self.net.get_parameter("log_scale").detach().exp())
         logits = torch.from_numpy(scale * self.embed(images=images, batch=batch) @ vectors.T)
         return logits.softmax(dim=-1).numpy()
+
+    def ask(
+        self, image: Source, question: str, boxes: Sequence[Box] | None = None
+    ) -> dict[str, float]:
+        """The answers to a question about a picture with their probabilities, likeliest first.
+
+        `boxes` in pixels, for a model that sees what boxes cut out.
+
+        Raises:
+            ValueError: see `verbs.ask.Asker`.
+        """
+        return Asker(self.net, self.tokenizer, self.manifest).ask(image, question, boxes)
 
     def class_vectors(
         self, labels: Sequence[str], templates: Sequence[str]

@@ -1,0 +1,34 @@
+"""Options of commands, and what they say; nothing heavy is imported, so that --help is quick."""
+
+import argparse
+import os
+from pathlib import Path
+
+
+def asking(one: argparse.ArgumentParser) -> None:
+    """Those of `sensorium ask`."""
+    one.add_argument("image", help="a picture file")
+    one.add_argument("question", help='"what colour is the circle?"')
+    one.add_argument("--boxes", nargs="+", default=[], metavar="X1,Y1,X2,Y2", help="in pixels")
+    one.add_argument("--detector", help="the checkpoint folder of a detector, which finds them")
+    one.add_argument("--regions", help="a file of region features that holds the picture")
+    one.add_argument("--show", type=Path, help="draw where the model looked (PNG)")
+
+
+def names(said: str) -> list[str]:
+    """Labels from a file with one a line, or with commas between."""
+    file = Path(said)
+    lines = said.split(",")
+    if os.path.isfile(said):
+        try:
+            lines = file.read_text(encoding="utf-8-sig").splitlines()
+        except UnicodeDecodeError as wrong:
+            raise ValueError(
+                f"{said}: is no text in UTF-8 (byte {wrong.start}): save it so"
+            ) from None
+    elif len(lines) == 1 and (file.suffix or os.sep in said):
+        raise ValueError(f"{said}: no such file of labels (one name a line)")
+    found = [line.strip() for line in lines if line.strip()]
+    if not found:
+        raise ValueError("--labels names nothing: give names with commas between, or a file")
+    return found
