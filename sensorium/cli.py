@@ -131,6 +131,7 @@ def parser() -> argparse.ArgumentParser:
     source(one)
     one.add_argument("--system", help="what the system says first (default: the template's own)")
     one.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE", help=SETTINGS)
+    one.add_argument("--bits", type=int, choices=[4, 8], help="keep the weights in so few bits")
     one.add_argument("--template", help="the chat template, where the checkpoint names none")
 
     one = command("reproduce", reproduce, "measure a paper's claim again, at small scale")
@@ -317,6 +318,7 @@ def chat(options: argparse.Namespace, words: list[str]) -> None:
     from sensorium.verbs.terminal import HELP, converse, settings
 
     told, model = settings(options.set), opened(options)
+    model.quicken(options.bits)
     talk = model.talk(options.template)
     say(HELP)
     converse(talk, sys.stdin, told, lambda text: print(text, end="", flush=True), options.system)

@@ -19,7 +19,7 @@ from sensorium.nn.rope import Rope
 from sensorium.nn.slots import Cache
 from sensorium.types import Ids
 
-ROWS = 8  # up to which a call is faster than torch's products
+ROWS = {0: 4, 1: 4, 2: 8, 3: 8}  # up to which a call is faster than torch, by kind of weight
 WIDEST, LONGEST = 512, 32768  # of a head, and of a row of weights, in the kernel
 KINDS = {torch.float32: 0, torch.bfloat16: 1}
 
@@ -160,7 +160,11 @@ class Swift:
     def extend(self, text: Ids, cache: Cache) -> Float[Tensor, "b v"]:
         """As the net's; for one token a row in one call."""
         b = len(cache.lengths)
-        if text.rows.shape[1] != 1 or b > ROWS or cache.layers[0].k.dtype not in KINDS:
+        if (
+            text.rows.shape[1] != 1
+            or b > ROWS[self.words.kind]
+            or cache.layers[0].k.dtype not in KINDS
+        ):
             return self.net.extend(text, cache)
         self.net.fits(text, cache)
         cache.grow([1] * b)

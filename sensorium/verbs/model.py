@@ -15,6 +15,9 @@ from sensorium.data.tokenizers import Tokenizer
 from sensorium.data.tokenizers.words import Words
 from sensorium.media import Source, Transform
 from sensorium.media.audio import AudioSource
+from sensorium.models.scored import writes
+from sensorium.nn.lowbit import lowered, size_of
+from sensorium.nn.swift import Swift, swift
 from sensorium.types import Classifies, Embeds
 from sensorium.verbs.ask import Asker
 from sensorium.verbs.fast import prepared, stamp, supported
@@ -51,6 +54,7 @@ class Model:
         self.words = words
         self.manifest, self.folder = manifest, folder
         self._twin: tuple[Any, nn.Module] | None = None
+        self._voice: tuple[Any, int | None, Any] | None = None
 
     @property
     def transform(self) -> Transform:
@@ -63,8 +67,12 @@ class Model:
         """Lays the weights out for inference (see `verbs.fast`), at twice their memory.
 
         From then on `embed` and `classify` use them. In bfloat16 `sensorium.load` does it unasked.
-        Gives False, and nothing changes, where it is not possible: see `fast.supported`.
+        Gives False, and nothing changes, where it is not possible: see `fast.supported`. A language
+        model needs no more memory: see `quicken`.
         """
+        if writes(self.net):
+            self.quicken()
+            return self._voice is not None and isinstance(self._voice[2], Swift)
         if not supported(self.net):
             self._twin = None
             return False
@@ -165,7 +173,7 @@ class Model:
         """
         many = not isinstance(prompts, str) and not all(isinstance(p, int) for p in prompts)
         asked: Any = prompts if many else [prompts]
-        return generate(self.net, self.words, asked, how(said), n, stop)
+        return generate(self._speaking(), self.words, asked, how(said), n, stop)
 
     def chat(self, messages: Any, stop: Sequence[str] = (), **said: Any) -> Reply:
         """The assistant's next turn in a conversation in OpenAI's form.
@@ -187,7 +195,35 @@ class Model:
 
         `template` names the chat template, where the manifest names none.
         """
-        return Chat(self.net, self.words, template or self.manifest.get("chat"))
+        return Chat(self._speaking(), self.words, template or self.manifest.get("chat"))
+
+    def quicken(self, bits: int | None = None) -> dict[str, Any]:
+        """Says tokens faster from now on, by a kernel of our own where one can be compiled here.
+
+        Args:
+            bits: keep the weights in 8 or 4 bits for saying; None: as they are, the same function.
+
+        Returns:
+            Whether the kernel is used, bytes of the weights, and the largest and mean error of a
+            layer: the root of the mean square of what rounding changed, over that of its weight.
+        """
+        found = None if bits is None else lowered(self.net, bits)
+        net = self.net if found is None else found.net
+        quick = swift(net)
+        self._voice = stamp(self.net), bits, quick if quick is not None else net
+        report: dict[str, Any] = {"kernel": quick is not None, "bytes": size_of(net)}
+        if found is not None:
+            errors = list(found.errors.values())
+            report |= {"error": {"largest": max(errors), "mean": sum(errors) / len(errors)}}
+        return report
+
+    def _speaking(self) -> Any:
+        """What texts are said by; made anew if the net's weights changed."""
+        if self._voice is None:
+            return self.net
+        if self._voice[0] != stamp(self.net):
+            self.quicken(self._voice[1])
+        return self._voice[2]
 
     def transcribe(
         self,

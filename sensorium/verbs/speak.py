@@ -3,8 +3,6 @@
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from torch import nn
-
 from sensorium.data.chat import conversation, encode, template
 from sensorium.data.tokenizers.words import Words
 from sensorium.nn.generate.loop import Start, read, speak
@@ -50,7 +48,7 @@ def how(said: dict[str, Any]) -> How:
     return made
 
 
-def speaker(net: nn.Module) -> Speaks:
+def speaker(net: Any) -> Speaks:
     """The net as one that speaks. ValueError: it does not."""
     if not isinstance(net, Speaks):
         raise ValueError("this model says nothing: it is no language model")
@@ -121,7 +119,7 @@ def say(
 
 
 def generate(
-    net: nn.Module,
+    net: Any,
     words: Words | None,
     prompts: Sequence[Prompt],
     settings: How,
@@ -155,7 +153,7 @@ class Chat:
         name: of the chat template.
     """
 
-    def __init__(self, net: nn.Module, words: Words | None, name: str | None):
+    def __init__(self, net: Any, words: Words | None, name: str | None):
         if words is None:
             raise ValueError("this model has no tokenizer, so it cannot be talked with")
         self.net, self.words, self.template = speaker(net), words, template(name)

@@ -78,6 +78,26 @@ def test_texts_are_continued_together_as_alone(model: Model) -> None:
     assert same[0].ids == model.generate("the", max_tokens=8, temperature=1.0)[0].ids
 
 
+@pytest.mark.compiled
+def test_a_quickened_model_says_the_same_and_follows_its_weights() -> None:
+    model = model_of()
+    model.net.float()
+    slow = model.generate(["the quick", "it"], max_tokens=9)
+    report = model.quicken()
+    assert report["bytes"] > 0
+    assert [r.ids for r in model.generate(["the quick", "it"], max_tokens=9)] == [
+        r.ids for r in slow
+    ]
+    few = model.quicken(8)
+    assert few["bytes"] < report["bytes"] and few["error"]["largest"] < 0.02
+    with torch.no_grad():
+        for p in model.net.parameters():
+            p.mul_(0.5)
+    changed = model.generate("the quick", max_tokens=9)[0]
+    model.quicken(8)
+    assert changed == model.generate("the quick", max_tokens=9)[0]
+
+
 def test_a_stop_string_ends_a_text_before_it(model: Model) -> None:
     whole = model.generate("the quick", max_tokens=30)[0].text
     stop = whole[7:10]
