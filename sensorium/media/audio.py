@@ -199,7 +199,8 @@ def _sndfile(file: BufferedIOBase, name: str, budget: AudioBudget) -> tuple[Iter
     except ImportError as wrong:
         raise MediaError(f"{name}: reading sound needs: pip install sensorium[audio]") from wrong
     try:
-        opened = soundfile.SoundFile(file)
+        raw: Any = file  # any object with read and seek, which soundfile's types do not say
+        opened = soundfile.SoundFile(raw)
     except soundfile.LibsndfileError as wrong:
         raise MediaError(f"{name}: cannot be read as sound ({wrong.error_string})") from wrong
     _within(opened.channels, opened.samplerate, opened.frames, name, budget)
@@ -260,7 +261,8 @@ def _ffmpeg(
         ) from wrong
     try:
         raw: Any = file  # any object with read and seek, which av's types do not say
-        with av.open(raw, mode="r", format=container) as opened:
+        with av.open(raw, mode="r", format=container) as found:
+            opened: Any = found
             if not opened.streams.audio:
                 raise MediaError(
                     f"{name}: holds no sound, only {len(opened.streams)} other streams"

@@ -15,7 +15,13 @@ from sensorium.nn.voice import CHUNK, VoiceDetector
 from tests.models.drawn import state
 
 MARKS = Marks(
-    sot=41, eot=40, stamp=60, no_stamps=59, no_speech=58, forbidden=(3, *range(41, 59)), blank=(7, 40)
+    sot=41,
+    eot=40,
+    stamp=60,
+    no_stamps=59,
+    no_speech=58,
+    forbidden=(3, *range(41, 59)),
+    blank=(7, 40),
 )
 PROMPTS = [[41, 50], [45, 11, 12, 41, 50], [45, 9, 41, 50]]
 
