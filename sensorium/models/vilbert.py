@@ -86,6 +86,7 @@ def vilbert(
             both vectors answer), "entail" (3 classes), "rank" and "vcr" (one number a pair: the
             published weights have one such head for both), "ground" (one number a region).
         tasks: rows of the table of tasks (second version; 0: none), see `nn.words.WithTasks`.
+        drop: everywhere but inside "vqa_normed", where it is 0.5 (0: nowhere).
 
     Raises:
         ValueError: there is no head of such a name, or co-attention stands before no layer.
@@ -102,7 +103,7 @@ def vilbert(
         return Answer(width, count, gelu(), layer_norm(2 * e, eps), hidden=2 * e)
 
     def normed() -> nn.Module:
-        thin = nn.Dropout(0.5)
+        thin = nn.Dropout(0.5 if drop else 0.0)
         return nn.Sequential(
             NormedLinear(e, 2 * e), nn.ReLU(), thin, NormedLinear(2 * e, answers.vqa)
         )
