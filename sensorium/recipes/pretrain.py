@@ -213,7 +213,7 @@ def net_of(
         feature=None,
     )
     made = answerer(system.name, wanted)
-    return made.model, made.sees._replace(words="plain"), made.look
+    return made.model, made.sees, made.look
 
 
 def with_args(model: Declaration, more: Mapping[str, Any]) -> Declaration:
