@@ -95,9 +95,15 @@ def speak(
         made = []
         plain = wide(scores)
         norms = plain.logsumexp(dim=1)
+        if bool(norms.isnan().any()):
+            raise ValueError("the model's scores are not numbers: its weights are damaged")
+        best = plain.argmax(dim=1).tolist()
         for place, row in enumerate(live):
             one = requests[row]
-            token = choose(shaped(plain[place], texts[row], one.how, rules), one.how, dice[row])
+            token = best[place]
+            if rules or one.how.temperature or one.how.repetition != 1:
+                chosen = shaped(plain[place], texts[row], one.how, rules)
+                token = choose(chosen, one.how, dice[row])
             texts[row].append(token)
             end = "length" if len(texts[row]) - len(one.ids) >= one.how.max_tokens else None
             if ended is not None and ended(row, token):
