@@ -40,7 +40,7 @@ ASKED = {  # 20 questions, and what an answer must hold
     "What color is the sky on a clear day?": "blue",
     "What is the capital of Japan?": "Tokyo",
     "What is the chemical formula of water?": "H2O",
-    "In which continent is Egypt?": "Africa",
+    "What is the capital of Russia?": "Moscow",
     "What gas do plants absorb from the air?": "carbon dioxide",
     "What is the capital of Germany?": "Berlin",
     "What is the capital of England?": "London",
@@ -69,7 +69,7 @@ def theirs(model: Model) -> torch.nn.Module:
     lost = net.load_state_dict(
         chosen.keymap(declaration).save(model.net.state_dict()), strict=False
     )
-    assert lost.missing_keys == ["lm_head.weight"] and not lost.unexpected_keys
+    assert not lost.missing_keys and not lost.unexpected_keys
     net.tie_weights()
     return net.eval()
 
