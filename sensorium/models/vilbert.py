@@ -256,6 +256,6 @@ PAPER = Paper(
     text="BERT",
     vision="Faster R-CNN",
     fusion="dual stream",
-    objectives="MLM+ITM+MRC",
+    objectives="MLM+MRC+ITM",
     data="CC",
 )
