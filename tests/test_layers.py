@@ -21,7 +21,7 @@ ALLOWED = {
     "models": {"types", "nn", "forms", "weights", "media", "data"},
     "tasks": {"types", "datasets", "data"},
     "train": {"types", "nn", "data", "weights"},
-    "verbs": {"types", "nn", "models", "weights", "media", "data"},
+    "verbs": {"types", "nn", "forms", "models", "weights", "media", "data"},
     "report": ALL,
     "recipes": ALL,
     "claims": ALL,

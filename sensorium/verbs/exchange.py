@@ -17,6 +17,7 @@ from sensorium.data.tokenizers.words import FILE
 from sensorium.models.clip import clip_vit
 from sensorium.models.declaration import Declaration, declared
 from sensorium.models.detector_regions import detector, detects, fixed
+from sensorium.models.fused import understands
 from sensorium.models.layouts import layout as layout_of
 from sensorium.models.published import Said, built
 from sensorium.models.scored import IDS, scored, writes
@@ -26,6 +27,7 @@ from sensorium.verbs.load import assemble, load_folder
 from sensorium.verbs.model import Model
 from sensorium.verbs.open import published
 from sensorium.verbs.prove import probes_of
+from sensorium.verbs.reading import compared
 from sensorium.verbs.speech.probe import heard, listens, sounds
 from sensorium.weights import folder as folders
 from sensorium.weights.atomic import replacing
@@ -192,11 +194,19 @@ def compare(model: Model, other: Model) -> dict[str, float]:
 
     Both are given the same pixels and the same ids: the first model's.
     """
+    if writes(model.net) and writes(other.net):
+        return {"score": _difference(scored(model.net, IDS), scored(other.net, IDS))}
     if listens(model.net) and listens(other.net):
         mine, other_says = (heard(one.net, sounds()[0]) for one in (model, other))
         return {name: _difference(mine[name], other_says[name]) for name in mine}
-    if writes(model.net) and writes(other.net):
-        return {"score": _difference(scored(model.net, IDS), scored(other.net, IDS))}
+    if understands(model.net) and understands(other.net):
+        mine, back = compared(model, other)
+        return {name: _difference(value, back[name]) for name, value in mine.items()}
+    if detects(model.net) and detects(other.net):
+        seen = model.transform(pictures()[0])
+        theirs = fixed(detector(other.net), seen)
+        said = fixed(detector(model.net), seen).items()
+        return {f"detect {name}": _difference(value, theirs[name]) for name, value in said}
     pixels = torch.stack([model.transform(image) for image in pictures()])
     tokens = model.tokenizer
     ids = lay(tokens.encode_batch(list(TEXTS)) if tokens is not None else WORDS)

@@ -7,9 +7,11 @@ import torch
 from torch import Tensor
 
 from sensorium.models.detector_regions import detector, detects, fixed
+from sensorium.models.fused import understands
 from sensorium.models.scored import IDS, scored, writes
 from sensorium.types import Classifies, Embeds
 from sensorium.verbs.model import Model
+from sensorium.verbs.reading import answer_of_reading, probes_of_reading
 from sensorium.verbs.speech.probe import heard, listens, sounds
 from sensorium.weights.errors import WeightsError
 from sensorium.weights.probes import Drift, Probe, verify
@@ -35,6 +37,8 @@ def answer(model: Model, probe: Probe) -> dict[str, Tensor]:
     if probe.verb == "hear":
         sound = probe.inputs["sound"]
         return heard(model.net, sound if isinstance(sound, bytes) else str(sound).encode())
+    if probe.verb in ("read", "fuse"):
+        return answer_of_reading(model, probe)
     image = probe.inputs["image"]
     if not isinstance(image, bytes):
         raise WeightsError(f"probe {probe.verb}: its picture is not given as bytes")
@@ -73,6 +77,9 @@ def probes_of(
         return [p._replace(values=answer(model, p)) for p in asked]
     if listens(model.net):
         asked = [Probe("hear", {"sound": sound}, {}, source) for sound in sounds()]
+        return [p._replace(values=answer(model, p)) for p in asked]
+    if understands(model.net):
+        asked = probes_of_reading(model, images, texts, source)
         return [p._replace(values=answer(model, p)) for p in asked]
     verb = "classify" if isinstance(model.net, Classifies) else "embed_image"
     verb = "detect" if detects(model.net) else verb

@@ -1,8 +1,9 @@
 """Probes: raw inputs kept with a checkpoint, and the numbers they must give.
 
 A probe starts from undecoded bytes (a JPEG, UTF-8 text), so that decoding, resizing and tokenizing
-are proved too, and holds tensors from along the way, in the order they arise, so that the first
-that drifts says where. Running the model is the caller's: `verify` is given a function.
+are proved too (or from tensors, where a model reads what a detector saw). It holds tensors from
+along the way, in the order they arise, so that the first that drifts says where. Running the model
+is the caller's: `verify` is given a function.
 """
 
 import json
@@ -31,14 +32,14 @@ class Probe(NamedTuple):
 
     Attributes:
         verb: what is asked of the model ("embed_image").
-        inputs: media as undecoded bytes, texts as str, by name.
+        inputs: media as undecoded bytes, texts as str, regions as tensors, by name.
         values: intermediate tensors and outputs, by name, in the order they arise.
         source: who gave the values: "original code" or "own first run".
         tolerance: by dtype name, the largest allowed drift (see `compare`).
     """
 
     verb: str
-    inputs: Mapping[str, bytes | str]
+    inputs: Mapping[str, bytes | str | Tensor]
     values: Tensors
     source: str
     tolerance: Mapping[str, float] = TOLERANCE
@@ -113,12 +114,7 @@ def write(path: Path, probes: Sequence[Probe]) -> Written:
         if not probe.values:
             raise WeightsError(f"probe {number} ({probe.verb}) has no values, so it proves nothing")
         for name, data in probe.inputs.items():
-            raw = data.encode() if isinstance(data, str) else data
-            tensors[f"{number}/input/{name}"] = (
-                torch.frombuffer(bytearray(raw), dtype=torch.uint8)
-                if raw
-                else torch.empty(0, dtype=torch.uint8)
-            )
+            tensors[f"{number}/input/{name}"] = data if isinstance(data, Tensor) else _bytes(data)
         for name, value in probe.values.items():
             tensors[f"{number}/value/{name}"] = value
         kinds = {name: type(data).__name__ for name, data in probe.inputs.items()}
@@ -154,10 +150,19 @@ def read(path: Path) -> list[Probe]:
         raise WeightsError(f"{path}: probe metadata and tensors do not fit ({wrong!r})") from wrong
 
 
+def _bytes(data: bytes | str) -> Tensor:
+    raw = bytearray(data.encode() if isinstance(data, str) else data)
+    return torch.frombuffer(raw, dtype=torch.uint8) if raw else torch.empty(0, dtype=torch.uint8)
+
+
 def _probe(number: int, entry: Mapping[str, Any], tensors: Tensors) -> Probe:
-    inputs: dict[str, bytes | str] = {}
+    inputs: dict[str, bytes | str | Tensor] = {}
     for name, kind in entry["inputs"].items():
-        data = tensors[f"{number}/input/{name}"].numpy().tobytes()
+        tensor = tensors[f"{number}/input/{name}"]
+        if kind == "Tensor":
+            inputs[name] = tensor
+            continue
+        data = tensor.numpy().tobytes()
         inputs[name] = data.decode("utf-8") if kind == "str" else data
     values = {name: tensors[f"{number}/value/{name}"] for name in entry["values"]}
     tolerance = {str(dtype): float(limit) for dtype, limit in entry["tolerance"].items()}
