@@ -6,6 +6,7 @@ it off the pixels.
 """
 
 import importlib.resources
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +15,13 @@ from jaxtyping import UInt8
 from sensorium.data.errors import DataError
 from sensorium.data.questions import Box
 from sensorium.datasets.asked import Entry, Questions, there, whole
+from sensorium.datasets.boxes import BoxedPictures, Thing
 from sensorium.datasets.catalogue import Part
 from sensorium.datasets.files import read
 from sensorium.media import open_image
 
+SHAPES = ("circle", "rectangle", "triangle")
+COLOURS = ("black", "blue", "brown", "gray", "green", "red", "teal", "yellow")
 APART = 24  # grey levels, summed over the colours, by which a pixel differs from the ground
 
 
@@ -62,6 +66,40 @@ def easy_vqa(root: str | Path | None = None, part: Part = "train") -> Questions:
         for number, (question, answer, picture) in enumerate(rows)
     ]
     return Questions(folder, entries)
+
+
+def easy_vqa_shapes(root: str | Path | None = None, part: Part = "train") -> BoxedPictures:
+    """The same pictures for a detector: labels are the shapes, attributes the colours.
+
+    Both are told by the questions and their answers. A picture whose shape no question tells (one
+    in twenty) is left out; a colour that none tells is not known.
+    """
+    asked = easy_vqa(root, part)
+    pictures: dict[str, list[Entry]] = {}
+    for one in asked.entries:
+        pictures.setdefault(one.files[0], []).append(one)
+    files, things = [], []
+    for file, several in pictures.items():
+        shape, colour = told(several, SHAPES), told(several, COLOURS)
+        if shape is not None:
+            files.append(file)
+            things.append([Thing(several[0].boxes[0][0], shape, colour)])
+    return BoxedPictures(asked.root, files, things, SHAPES, COLOURS)
+
+
+def told(entries: Sequence[Entry], names: Sequence[str]) -> str | None:
+    """The one of these names that the picture's questions and answers tell; None: none does."""
+    for one in entries:
+        words = one.text.rstrip("?").split()
+        named = next((name for name in names if name in words), None)
+        answer = one.answers[0]
+        if answer in names:
+            return answer
+        against = "not" in words or "no" in words
+        true = answer not in ("yes", "no") or (answer == "yes") != against
+        if named is not None and true:
+            return named
+    return None
 
 
 def installed() -> Path:

@@ -10,10 +10,11 @@ import numpy as np
 from sensorium.data.errors import DataError
 from sensorium.data.questions import Box
 from sensorium.datasets.region_files import Seen, open_regions
-from sensorium.models.detector_regions import Choice
+from sensorium.media import read_image_bytes
 from sensorium.models.question_inputs import Features
+from sensorium.recipes.questions import regions as regions_of
 from sensorium.verbs.ask import Asker
-from sensorium.verbs.detect import detect, look
+from sensorium.verbs.detect import detect
 from sensorium.verbs.looked import show, where
 from sensorium.verbs.model import Model
 from sensorium.verbs.open import load
@@ -80,9 +81,7 @@ def found(asker: Asker, image: str, regions: Regions) -> tuple[list[Box] | None,
         if crops:
             said = detect(regions.detector, image, least=LEAST).boxes
             return [tuple(map(float, one)) for one in said], None  # type: ignore[misc]
-        regions_of = look(regions.detector, image, Choice())
-        sides = np.array([*regions_of.size, *regions_of.size], dtype=np.float32)
-        return None, Features(regions_of.features, regions_of.boxes / sides)
+        return None, regions_of(regions.detector, read_image_bytes(image), image)
     if regions.file is not None:
         seen = one_of(regions.file, Path(image).stem)
         if crops:

@@ -12,6 +12,7 @@ from sensorium.data.joined import Subset
 from sensorium.data.loader import Source
 from sensorium.data.order import Shuffled
 from sensorium.datasets.boxes import BoxedPictures, bccd, coco, coco_open, nlvr
+from sensorium.datasets.easy_vqa import easy_vqa_shapes
 from sensorium.datasets.parts import tested
 from sensorium.media import read_header, shorter, transform
 from sensorium.models.declaration import Declaration
@@ -30,6 +31,7 @@ READERS: dict[str, Callable[..., BoxedPictures]] = {
     "nlvr": nlvr,
     "bccd": bccd,
     "coco_open": coco_open,
+    "easy_vqa": easy_vqa_shapes,
 }
 MEASURED = 64  # pictures whose size is looked at
 LONGEST = 4  # times the shorter side: how long the longer one may be
@@ -59,7 +61,7 @@ def detect(
     """Train a small Faster R-CNN from nothing on pictures with boxes.
 
     Args:
-        data: nlvr, bccd, coco_open, or a COCO annotation file beside its pictures.
+        data: nlvr, bccd, coco_open, easy_vqa, or a COCO annotation file beside its pictures.
         steps: optimiser steps.
         batch: pictures a step.
         lr: peak learning rate.

@@ -21,6 +21,7 @@ from sensorium.datasets.easy_vqa import easy_vqa
 from sensorium.datasets.nlvr import nlvr
 from sensorium.datasets.parts import tested
 from sensorium.datasets.vqa_v2 import vqa_v2
+from sensorium.models.detector_regions import Choice
 from sensorium.models.question_inputs import Features, Item, QuestionInputs
 from sensorium.nn.answering import Told
 from sensorium.objectives.answering import one_of, soft_bce
@@ -33,8 +34,10 @@ from sensorium.tasks.vqa import vqa as agreed
 from sensorium.tasks.vqa_words import normal, stripped
 from sensorium.types import Answered, Scored
 from sensorium.verbs.ask import Asker
+from sensorium.verbs.detect import look
 from sensorium.verbs.model import Model
 
+MOST = 36  # regions of a picture
 LEAST = 9  # questions that an answer of several people's must be given to, to be in the table
 Say = Callable[[int, int], None]
 
@@ -86,6 +89,29 @@ def own(folder: Path) -> Questions:
         )
     below = [d for d in sorted(folder.iterdir()) if d.is_dir() and not d.name.startswith(".")]
     return vqa_v2(found[0][0], found[1][0], below[0] if len(below) == 1 else folder)
+
+
+def seen_by(detector: Model, parts: Cut) -> dict[str, list[Features]]:
+    """What a detector sees in the pictures of all questions; each picture is looked at once.
+
+    ValueError: the model is no detector.
+    """
+    looked: dict[tuple[str, ...], list[Features]] = {}
+    out: dict[str, list[Features]] = {}
+    for data in (parts.train, parts.test):
+        for i, one in enumerate(data.entries):
+            key = (data.root, *one.files)
+            if key not in looked:
+                looked[key] = [regions(detector, image, one.id) for image in data[i].images]
+            out[one.id] = looked[key]
+    return out
+
+
+def regions(detector: Model, image: bytes, name: str) -> Features:
+    """A detector's regions of one picture, at most MOST and at least one."""
+    found = look(detector, image, Choice(least=1, most=MOST, refined=True), name=name)
+    sides = np.array([*found.size, *found.size], dtype=np.float32)
+    return Features(found.features, (found.boxes / sides).clip(0, 1).astype(np.float32))
 
 
 # --- answers --------------------------------------------------------------------------------------

@@ -26,12 +26,14 @@ from sensorium.recipes.questions import (
     cut,
     either,
     learnable,
+    seen_by,
     table_of,
 )
 from sensorium.train.rules import AdamW
 from sensorium.train.run import Ask, Package, Run
 from sensorium.verbs.ask import Asking as How
 from sensorium.verbs.ask import said, told
+from sensorium.verbs.load import load_folder
 from sensorium.weights import folder as folders
 from sensorium.weights.errors import WeightsError
 
@@ -95,6 +97,42 @@ def vqa(
     effort = Effort(steps, batch, lr, precision, seed)
     about = {"questions": data, "system": system}
     return answering(system, found, lambda: None, start, effort, about)
+
+
+def detected(
+    detector: str,
+    system: Literal["visualbert", "uniter", "lxmert", "vilbert"] = "uniter",
+    data: str = "easy_vqa",
+    steps: int = 800,
+    batch: int = 128,
+    lr: float = 1e-3,
+    precision: Literal["float32", "bf16"] = "float32",
+    seed: int = 0,
+) -> Run:
+    """Train a net that answers questions from what a detector sees: its regions and features.
+
+    Args:
+        detector: the checkpoint folder of a detector (`sensorium train detect`).
+        system: a system that reads regions.
+        data: as of `vqa`.
+        steps: optimiser steps.
+        batch: questions a step.
+        lr: peak learning rate.
+        precision: of the matrix products; weights are kept in float32.
+        seed: of everything random.
+    """
+
+    @cache
+    def found() -> Cut:
+        return cut(data)
+
+    @cache
+    def features() -> Mapping[str, Sequence[Features]]:
+        return seen_by(load_folder(detector), found())
+
+    effort = Effort(steps, batch, lr, precision, seed)
+    about = {"questions": data, "system": system, "detector": Path(detector).resolve().name}
+    return answering(system, found, features, None, effort, about)
 
 
 def answering(

@@ -163,7 +163,8 @@ class Asker:
             raise ValueError(f"this model sees {picture}: what was given is something else")
         if picture in given and not given[picture]:
             raise ValueError(
-                f"this model sees regions ({picture}): find them with a detector, or give a file"
+                f"this model sees regions ({picture}): give their boxes, a detector that finds"
+                " them, or a file of them"
             )
         if features is not None:
             return Item((features,), self.inputs.encode(question, NAME))

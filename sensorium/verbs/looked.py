@@ -30,7 +30,8 @@ from sensorium.weights.atomic import write_file
 
 SIDE = 512  # pixels that the longer side of a drawing is enlarged to
 STRIP, LETTERS = 84, 20  # pixels of what stands below, and of its letters
-HEAT, INK, PAGE = (214, 62, 26), (28, 29, 31), (252, 251, 248)
+HEAT, INK, PAGE, VEIL = (214, 62, 26), (28, 29, 31), (252, 251, 248), (70, 72, 78)
+FAINT = 0.25  # how much is seen of what the net did not look at
 
 
 class Where(NamedTuple):
@@ -209,16 +210,16 @@ def drawn(
     size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
     large = picture.resize(size, Image.Resampling.NEAREST if scale > 4 else None)
     most = float(looked.shares.max()) if len(looked.shares) else 1.0
-    veil = Image.new("L", size, 0)
+    veil = Image.new("L", size, round(255 * FAINT))
     pen = ImageDraw.Draw(veil)
     order = np.argsort(looked.shares, kind="stable")  # what counts most lies on top
     cells = [tuple(float(v) for v in np.array([*size, *size]) * looked.boxes[i]) for i in order]
     for i, cell in zip(order, cells, strict=True):
         strength = float(looked.shares[i]) / most if most > 0 else 0.0
-        pen.rectangle((cell[0], cell[1], cell[2] - 1, cell[3] - 1), fill=round(150 * strength))
-    heat = Image.new("RGB", size, HEAT)
+        shown = round(255 * (FAINT + (1 - FAINT) * strength))
+        pen.rectangle((cell[0], cell[1], cell[2] - 1, cell[3] - 1), fill=shown)
     page = Image.new("RGB", (max(SIDE, size[0]), size[1] + STRIP), PAGE)
-    page.paste(Image.composite(heat, large, veil), (0, 0))
+    page.paste(Image.composite(large, Image.new("RGB", size, VEIL), veil), (0, 0))
     pen = ImageDraw.Draw(page)
     if len(looked.shares) <= 40:  # regions: their outlines
         for i, cell in zip(order, cells, strict=True):

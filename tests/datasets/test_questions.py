@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from sensorium.data.errors import DataError
-from sensorium.datasets.easy_vqa import box_of, easy_vqa
+from sensorium.datasets.easy_vqa import box_of, easy_vqa, easy_vqa_shapes
 from sensorium.datasets.nlvr import nlvr
 from sensorium.datasets.nlvr2 import nlvr2
 from sensorium.datasets.plain_pickle import plain_pickle
@@ -207,6 +207,29 @@ def test_easy_vqa_from_a_folder(tmp_path: Path):
     (tmp_path / "test" / "questions.json").write_text(json.dumps([*rows, ["no picture", "no"]]))
     with pytest.raises(DataError, match="entry 2: must be"):
         easy_vqa(tmp_path, "test")
+
+
+def test_shapes_and_colours_are_told_by_the_questions(tmp_path: Path):
+    (tmp_path / "test" / "images").mkdir(parents=True)
+    asked = {
+        "is there a circle?": ("yes", "circle", None),
+        "is there not a circle?": ("no", "circle", None),
+        "is no red shape there?": ("no", None, "red"),
+        "what color is the triangle?": ("teal", "triangle", "teal"),
+        "is there a rectangle?": ("no", None, None),
+        "what shape is it?": ("circle", "circle", None),
+    }
+    rows = [[text, said[0], i] for i, (text, said) in enumerate(asked.items())]
+    for i in range(len(rows)):
+        name = tmp_path / "test" / "images" / f"{i}.png"
+        name.write_bytes(shape((3, 5, 40, 21), (0, 0, 200)))
+    (tmp_path / "test" / "questions.json").write_text(json.dumps(rows))
+    data = easy_vqa_shapes(tmp_path, "test")
+    known = [said for said in asked.values() if said[1] is not None]
+    assert [data.labels[one.labels[0]] for one in data] == [said[1] for said in known]
+    names = [data.attributes[a] if (a := one.attributes[0]) >= 0 else None for one in data]
+    assert names == [said[2] for said in known]
+    assert {one.boxes for one in data} == {((3.0, 5.0, 40.0, 21.0),)}
 
 
 def test_easy_vqa_as_installed():

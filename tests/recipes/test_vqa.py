@@ -11,13 +11,24 @@ from sensorium.data.errors import DataError
 from sensorium.data.questions import Question
 from sensorium.data.tokenizers import train_wordpiece
 from sensorium.datasets.asked import Entry, Questions
-from sensorium.media import canvas, transform
+from sensorium.media import canvas, shorter, transform
+from sensorium.models.faster_rcnn import TINY_SMALL
 from sensorium.models.question_inputs import QuestionInputs, Sees, cut_out
+from sensorium.recipes.asking import Regions, ask
 from sensorium.recipes.execute import finish
-from sensorium.recipes.questions import Cut, cut, learnable, shares, table_of, without_picture
+from sensorium.recipes.questions import (
+    Cut,
+    cut,
+    learnable,
+    seen_by,
+    shares,
+    table_of,
+    without_picture,
+)
 from sensorium.recipes.vqa import Effort, answering, vqa
 from sensorium.verbs.ask import Asker
 from sensorium.verbs.load import load_folder
+from sensorium.verbs.model import Model
 from tests.datasets import nlvr_scenes as write
 
 SYSTEMS = ("vilt", "albef", "visualbert", "uniter", "lxmert", "vilbert")
@@ -91,6 +102,29 @@ def test_region_systems_need_boxes(tmp_path: Path):
     run = vqa("uniter", str(data), steps=2, batch=8)
     with pytest.raises(DataError, match="sees regions and no boxes are given"):
         finish(run, tmp_path / "run", lambda text: None)
+
+
+def test_from_a_detectors_regions(tmp_path: Path):
+    """An untrained detector's features: the way from its checkpoint to answers is what is tried."""
+    parts = one_shape(tmp_path / "data", 4)
+    look = transform(shorter(50, 200))
+    manifest = {"model": TINY_SMALL.spec(), "transform": look.spec, "tokenizer": None}
+    torch.manual_seed(0)
+    finder = Model(TINY_SMALL.build(), look, None, manifest)
+    features = seen_by(finder, parts)
+    assert features.keys() == {one.id for one in parts.train.entries}
+    assert features["0-0"] is features["0-1"]  # one picture, looked at once
+    only = features["0-0"][0]
+    assert 1 <= len(only.boxes) <= 36 and (only.boxes <= 1).all()
+    run = answering("lxmert", lambda: parts, lambda: features, None, EFFORT, {})
+    found = finish(run, tmp_path / "run", lambda text: None)
+    assert found["queries"]["accuracy"]["all"] == 9
+    model = load_folder(tmp_path / "run" / "checkpoint")
+    picture = tmp_path / "data" / "0.png"
+    said = ask(model, str(picture), "no shape?", Regions(detector=finder), tmp_path / "out.png")
+    assert said["regions"] == len(only.boxes) and (tmp_path / "out.png").is_file()
+    with pytest.raises(ValueError, match="sees regions"):
+        model.ask(picture, "no shape?")
 
 
 # --- answers --------------------------------------------------------------------------------------

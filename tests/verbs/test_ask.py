@@ -148,7 +148,7 @@ def test_unknown_words_are_read_as_unknown(picture: Path):
 def test_regions_where_none_are_seen_and_none_where_they_are(picture: Path):
     with pytest.raises(ValueError, match="this model sees patches"):
         asker("vilt").ask(picture, QUESTION, BOXES)
-    with pytest.raises(ValueError, match="find them with a detector, or give a file"):
+    with pytest.raises(ValueError, match="give their boxes, a detector that finds them"):
         asker("uniter").ask(picture, QUESTION)
     with pytest.raises(ValueError, match="has no area in a picture of 400 x 100"):
         asker("uniter").ask(picture, QUESTION, [(9.0, 9.0, 9.0, 20.0)])
