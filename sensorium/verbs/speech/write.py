@@ -2,7 +2,7 @@
 
 import json
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -106,7 +106,7 @@ FORMATS: dict[str, Callable[[Transcript, Lines], str]] = {
 
 
 def written(
-    transcript: Transcript, name: str, folder: Path, formats: list[str], lines: Lines
+    transcript: Transcript, name: str, folder: Path, formats: Sequence[str], lines: Lines
 ) -> list[Path]:
     """Writes a transcript beside its fellows, named after its recording.
 
