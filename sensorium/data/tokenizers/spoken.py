@@ -7,7 +7,7 @@ order that depends on how many languages there are.
 import base64
 import binascii
 import gzip
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from importlib.resources import files
 from itertools import pairwise
@@ -120,18 +120,26 @@ def merges_of(ranked: Sequence[bytes]) -> list[str]:
     for own, word in enumerate(ranked):
         if len(word) < 2:
             continue
-        parts = [word[i : i + 1] for i in range(len(word))]
-        while len(parts) > 2:
-            pairs = [rank.get(a + b, own) for a, b in pairwise(parts)]
-            best = min(pairs)
-            if best >= own:
-                break
-            at = pairs.index(best)
-            parts[at : at + 2] = [parts[at] + parts[at + 1]]
+        pairs = [(word[:i], word[i:]) for i in range(1, len(word))]
+        known = [p for p in pairs if rank.get(p[0], own) < own and rank.get(p[1], own) < own]
+        parts = list(known[0]) if len(known) == 1 else _last_step(word, own, rank)
         if len(parts) != 2:
             raise DataError(f"word {own} of the vocabulary ({word!r}) is not made of two before it")
         merges.append(" ".join("".join(BYTES[b] for b in part) for part in parts))
     return merges
+
+
+def _last_step(word: bytes, own: int, rank: Mapping[bytes, int]) -> list[bytes]:
+    """What is left of a word when all merges before its own are done."""
+    parts = [word[i : i + 1] for i in range(len(word))]
+    while len(parts) > 2:
+        pairs = [rank.get(a + b, own) for a, b in pairwise(parts)]
+        best = min(pairs)
+        if best >= own:
+            break
+        at = pairs.index(best)
+        parts[at : at + 2] = [parts[at] + parts[at + 1]]
+    return parts
 
 
 class Spoken:
