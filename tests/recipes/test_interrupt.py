@@ -38,13 +38,23 @@ def interrupted(words: list[str], log: Path, when: Callable[[], bool]) -> int:
     env = os.environ | {"OMP_NUM_THREADS": "1"}
     with log.open("wb") as file:
         process = subprocess.Popen(
-            [*CLI, *words], stdout=file, stderr=file, env=env, start_new_session=True
+            [*CLI, *words],
+            stdout=file,
+            stderr=file,
+            env=env,
+            start_new_session=True,
+            preexec_fn=listening,  # where tests run in the background, shells say to ignore it
         )
         while not when():
             assert process.poll() is None, log.read_text()
             time.sleep(0.01)
         os.killpg(process.pid, signal.SIGINT)
         return process.wait(timeout=120)
+
+
+def listening() -> None:
+    """Lets a program be interrupted, whatever its parent was told."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def resumed(run: Path) -> dict:
