@@ -1,6 +1,6 @@
 """Benchmarks by name: which data, which question. `sensorium evaluate CHECKPOINT TASK`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,11 +11,14 @@ from sensorium.datasets.flowers import flowers
 from sensorium.datasets.folder import folder, labelled_folder
 from sensorium.datasets.grocery import grocery
 from sensorium.datasets.openstax import captions
+from sensorium.datasets.speech import LIBRISPEECH, LJSPEECH, Recordings
 from sensorium.tasks.linear_probe import linear_probe
 from sensorium.tasks.retrieval import retrieve
 from sensorium.tasks.scores import Scores, to_json
+from sensorium.tasks.transcription import transcription
 from sensorium.tasks.zero_shot import zero_shot
 from sensorium.verbs.model import Model
+from sensorium.verbs.speech.result import Failure, Transcript
 
 Say = Callable[[int, int], None]
 
@@ -83,6 +86,16 @@ def grocery_linear_probe(a: Asked) -> Scores:
     return _probe(a, grocery(a.data, part="train"), grocery(a.data, part="test"))
 
 
+def librispeech_transcription(a: Asked) -> Scores:
+    """read speech, word and character error rates (librispeech_mini, test part)"""
+    return _transcription(a, LIBRISPEECH)
+
+
+def ljspeech_transcription(a: Asked) -> Scores:
+    """one voice reading, word and character error rates (ljspeech_mini, test part)"""
+    return _transcription(a, LJSPEECH)
+
+
 TASKS: dict[str, Callable[[Asked], Scores]] = {
     "emoji.retrieval": emoji_retrieval,
     "openstax.retrieval": openstax_retrieval,
@@ -93,6 +106,8 @@ TASKS: dict[str, Callable[[Asked], Scores]] = {
     "zero-shot": folder_zero_shot,
     "flowers.linear-probe": flowers_linear_probe,
     "grocery.linear-probe": grocery_linear_probe,
+    "librispeech.transcription": librispeech_transcription,
+    "ljspeech.transcription": ljspeech_transcription,
 }
 
 
@@ -134,6 +149,18 @@ def needed(data: str | None) -> str:
     if data is None:
         raise ValueError("this task is asked of your own pictures: say where they are with --data")
     return data
+
+
+def _transcription(a: Asked, name: str) -> Scores:
+    def said(sounds: Sequence[bytes]) -> list[str]:
+        found = a.model.transcribe(list(sounds), language="en")
+        failed = [one.reason for one in found if isinstance(one, Failure)]
+        if failed:
+            raise ValueError(f"{len(failed)} recordings cannot be read: {failed[0]}")
+        return [one.text for one in found if isinstance(one, Transcript)]
+
+    samples = Recordings(name, "test", a.data)
+    return transcription(said, samples, path=a.path, about=a.about("test"), progress=a.say)
 
 
 def _zero_shot(a: Asked, samples: Any, split: str = "test") -> Scores:
