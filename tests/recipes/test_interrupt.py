@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,14 @@ from sensorium.train.log import read_metrics
 CLI = [sys.executable, "-c", "import sys; from sensorium.cli import main; sys.exit(main())"]
 STOPPED = (130, -signal.SIGINT)  # the latter before Python has begun to listen
 SMALL = ["train", "clip", "--batch", "16", "--seed", "1"]
+
+
+@pytest.fixture(autouse=True)
+def heard() -> Iterator[None]:
+    """What runs in a shell's background is told to ignore SIGINT, and so would its children be."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture
@@ -43,18 +51,12 @@ def interrupted(words: list[str], log: Path, when: Callable[[], bool]) -> int:
             stderr=file,
             env=env,
             start_new_session=True,
-            preexec_fn=listening,  # where tests run in the background, shells say to ignore it
         )
         while not when():
             assert process.poll() is None, log.read_text()
             time.sleep(0.01)
         os.killpg(process.pid, signal.SIGINT)
         return process.wait(timeout=120)
-
-
-def listening() -> None:
-    """Lets a program be interrupted, whatever its parent was told."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def resumed(run: Path) -> dict:
