@@ -193,6 +193,11 @@ PAPER = Paper(
     text="BERT",
     vision="ViT",
     fusion="align, then fuse",
-    objectives="ITC+ITM+MLM",
-    data="CC+SBU+COCO+VG (14M: +CC12M)",
+    objectives="MLM+ITM+CMCL",
+    data="CC+COCO+VG+SBU",
+    notes={
+        "fusion": "the survey says dual stream: two towers, whose states one stack fuses",
+        "objectives": "CMCL is the paper's ITC, with a momentum teacher",
+        "data": "the larger of two sets adds CC12M",
+    },
 )

@@ -199,5 +199,9 @@ PAPER = Paper(
     vision="ViT, ResNet",
     fusion="dual encoder",
     objectives="CMCL",
-    data="self-collected (400M pairs)",
+    data="self-collected",
+    notes={
+        "data": "400 million pairs",
+        "fusion": "the survey lists it under dual encoders",
+    },
 )

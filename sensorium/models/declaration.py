@@ -8,7 +8,7 @@ import importlib
 import inspect
 import pkgutil
 import typing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from math import isfinite
 from types import UnionType
 from typing import Any, NamedTuple
@@ -46,7 +46,11 @@ class Declaration(NamedTuple):
 
 
 class Paper(NamedTuple):
-    """A row of the survey's table: what a system is made of."""
+    """A row of the survey's table (Du et al. 2022, "A Survey of Vision-Language Pre-Trained
+    Models", table 1): what a system is made of.
+
+    `notes` say of a cell, by its name, where the system differs from the table, or is more exact.
+    """
 
     name: str
     year: int
@@ -56,6 +60,7 @@ class Paper(NamedTuple):
     fusion: str
     objectives: str
     data: str
+    notes: Mapping[str, str] = {}
 
 
 def plain(value: Any) -> Any:

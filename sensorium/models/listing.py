@@ -13,7 +13,7 @@ def table() -> dict[str, Any]:
     for name, module in systems():
         paper = module.PAPER
         sizes = {size: f"{d.parameters():,}" for size, d in module.SIZES.items()}
-        row = {k: v for k, v in paper._asdict().items() if k != "name"}
+        row = {k: v for k, v in paper._asdict().items() if k != "name" and v != {}}
         out[name] = {"system": paper.name, **row, "sizes": sizes}
     return out
 

@@ -146,4 +146,9 @@ PAPER = Paper(
     fusion="dual stream",
     objectives="MLM+ITM+MRC+MRFR+VQA",
     data="COCO+VG+VQA",
+    notes={
+        "text": "BERT's form and vocabulary, 9 layers, none of its weights",
+        "objectives": "MRC names objects and attributes; VQA is answering as pre-training",
+        "data": "VQA stands for the questions of VQA v2, GQA and VG-QA",
+    },
 )

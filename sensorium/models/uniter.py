@@ -131,4 +131,5 @@ PAPER = Paper(
     fusion="single stream",
     objectives="MLM+ITM+WRA+MRFR+MRC",
     data="CC+COCO+VG+SBU",
+    notes={"objectives": "MRC of the released models compares distributions (KL)"},
 )

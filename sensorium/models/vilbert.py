@@ -258,4 +258,5 @@ PAPER = Paper(
     fusion="dual stream",
     objectives="MLM+MRC+ITM",
     data="CC",
+    notes={"objectives": "MRC compares distributions (KL)"},
 )

@@ -124,8 +124,12 @@ PAPER = Paper(
     year=2021,
     citation="Kim et al., ViLT, arXiv 2102.03334",
     text="word embeddings",
-    vision="linear patches",
+    vision="linear projection",
     fusion="single stream",
     objectives="MLM+ITM+WPA",
-    data="COCO+VG+SBU+CC",
+    data="CC+COCO+VG+SBU",
+    notes={
+        "text": "the survey says ViT: words are embedded, and the one ViT reads both",
+        "objectives": "the survey leaves out WPA (word-patch alignment)",
+    },
 )

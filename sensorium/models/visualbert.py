@@ -144,4 +144,8 @@ PAPER = Paper(
     fusion="single stream",
     objectives="MLM+ITM",
     data="COCO",
+    notes={
+        "vision": "the detector differs by task, and is trained along on VCR (a ResNet-50)",
+        "objectives": "ITM asks whether the second of two captions is of this picture too",
+    },
 )
