@@ -101,7 +101,7 @@ def test_nothing_to_move_costs_nothing_and_has_no_gradient() -> None:
     real = torch.tensor([[True] * 3, [True] * 3]), torch.tensor([[False] * 5, [True] * 5])
     found = distance(text, image, *real)
     found.sum().backward()
-    assert float(found[0]) == 0 and float(found[1]) > 0
+    assert found[0].item() == 0 and found[1].item() > 0
     assert text.grad is not None and not text.grad[0].any() and text.grad[1].any()
     assert all(x.grad is not None and x.grad.isfinite().all() for x in (text, image))
 
@@ -157,7 +157,7 @@ def test_in_a_pass_behind_matching_it_is_that_of_pairs_read_alone() -> None:
         cost = costs(said.text.x, said.image.x[:, :regions])[0].detach()
         wanted += 0.1 * (1 if label else -1) * float((loop(cost, 0.5, 50) * cost).sum())
     assert set(found) == {"itm", "wra"} and objective.count(question) == {"itm": 6, "wra": 6}
-    assert float(found["wra"]) == pytest.approx(wanted, rel=1e-8)
+    assert found["wra"].item() == pytest.approx(wanted, rel=1e-8)
 
 
 def test_pictures_without_a_layout_are_rows_of_equal_length() -> None:
