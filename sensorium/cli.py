@@ -11,7 +11,7 @@ from typing import Any
 import sensorium
 from sensorium.shown import lines
 from sensorium.verbs.options import asking, names
-from sensorium.verbs.speech.options import transcribing
+from sensorium.verbs.speech.options import chosen_model, transcribing
 
 SETTINGS = "max_tokens, temperature, top_k, top_p, min_p, repetition, seed"
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp")
@@ -283,7 +283,8 @@ def transcribe(options: argparse.Namespace, words: list[str]) -> None:
     from sensorium.verbs.speech.deliver import deliver
 
     pickled, precision = options.pickle, options.precision
-    model = load(options.model, options.layout, allow_pickle=pickled, precision=precision)
+    at = chosen_model(options.model)
+    model = load(at, options.layout, allow_pickle=pickled, precision=precision)
     found = deliver(model, options, Bar("transcribing"))
     print(json.dumps(found.told, ensure_ascii=False) if options.json else found.shown, end="")
     if found.failures:

@@ -11,10 +11,8 @@ MODEL = "SENSORIUM_WHISPER"  # the environment variable that names the model to 
 def transcribing(one: argparse.ArgumentParser) -> None:
     """Adds the options to the command."""
     one.add_argument("files", nargs="+", help="recordings: sound or video files")
-    default = os.environ.get(MODEL)
-    needed = "" if default else f" (default: what {MODEL} names)"
-    help_of = f"a checkpoint folder, or a published model's folder or file{needed}"
-    one.add_argument("--model", default=default, required=default is None, help=help_of)
+    help_of = f"a checkpoint, or a published model's folder or file (default: what {MODEL} names)"
+    one.add_argument("--model", help=help_of)
     one.add_argument("--layout", help="of a published file, where it does not say it itself")
     one.add_argument("--language", help="a code or an English name (default: told by the model)")
     tasks = ("transcribe", "translate")
@@ -38,3 +36,15 @@ def transcribing(one: argparse.ArgumentParser) -> None:
     one.add_argument("--batch", type=int, default=8, help="windows worked on together (default: 8)")
     one.add_argument("--precision", default="float32", choices=["float32", "bf16"])
     one.add_argument("--pickle", action="store_true", help="read OpenAI's .pt, in a sandbox")
+
+
+def chosen_model(said: str | None) -> str:
+    """The model to use: what was said, else what the environment names.
+
+    Raises:
+        ValueError: neither says one.
+    """
+    found = said or os.environ.get(MODEL)
+    if not found:
+        raise ValueError(f"which model? Give --model FOLDER, or name it in {MODEL}")
+    return found
