@@ -68,7 +68,7 @@ def vqa(
     system: SYSTEMS = "vilt",
     data: str = "easy_vqa",
     start: str | None = None,
-    steps: int = 1500,
+    steps: int = 2000,
     batch: int = 128,
     lr: float = 1e-3,
     precision: Literal["float32", "bf16"] = "float32",
