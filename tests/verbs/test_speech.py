@@ -12,6 +12,7 @@ import sensorium
 from sensorium.data.tokenizers.spoken import published
 from sensorium.models.declaration import Declaration
 from sensorium.models.whisper import Size, upper_half, whisper
+from sensorium.models.whisper_rules import OPENAI_MAP
 from sensorium.nn.mel import log_mel
 from sensorium.verbs.exchange import export_model, save_model
 from sensorium.verbs.load import assemble
@@ -137,6 +138,18 @@ def test_silence_noise_and_hum_are_empty_with_voice_detection(model: Model) -> N
     hum = (0.3 * np.sin(2 * np.pi * 50 * time)).astype(np.float32)
     found = model.transcribe([np.zeros(160000, np.float32), sound(10), hum], voice=VOICE, **PLAIN)
     assert [one.text for one in found if isinstance(one, Transcript)] == ["", "", ""]
+
+
+def test_openais_file_is_read_without_running_it(model: Model, tmp_path: Path) -> None:
+    own = model.net.state_dict()
+    theirs = {k: v.half() for k, v in OPENAI_MAP.save(own).items()}
+    torch.save({"dims": {"n_mels": 80}, "model_state_dict": theirs}, tmp_path / "tiny.pt")
+    with pytest.raises(ValueError, match="allow_pickle"):
+        sensorium.load(tmp_path / "tiny.pt", "openai-whisper")
+    again = sensorium.load(tmp_path / "tiny.pt", "openai-whisper", allow_pickle=True)
+    for name, value in again.net.state_dict().items():
+        assert torch.equal(value, own[name].half().float())
+    assert again.manifest["model"]["args"]["aligned"] == [[1, 0]]
 
 
 WORDS = (Word(" Hello,", 0.0, 0.5, 0.9), Word(" big", 0.6, 1.0, 0.9), Word(" world", 1.1, 2.0, 0.8))

@@ -43,7 +43,6 @@ class How(NamedTuple):
             `silence` and less likely than `logprob` is none. None: not looked at.
         suppress: ids that are never said; -1 stands for symbols that nobody speaks.
         first: the latest start of a window's text in seconds; 0: any.
-        gap: with `words`: seconds of silence around what is probably made up, which is left out.
         seed: of the draws.
         voice: when it counts as speech; what is none is left out. None: all is listened to.
     """
@@ -64,7 +63,6 @@ class How(NamedTuple):
     silence: float | None = 0.6
     suppress: tuple[int, ...] = (-1,)
     first: float = 1.0
-    gap: float | None = None
     seed: int = 0
     voice: Voice | None = None
 
