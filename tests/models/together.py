@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from sensorium.train.backward import Scale, backward
-from sensorium.train.parallel import Place, joined, spread, whole
+from sensorium.train.parallel import Place, joined, spread, summed, whole
 from sensorium.train.rules import AdamW, optimiser
 from sensorium.train.step import Step
 from tests.models.nets import TINY, filled, part, posed
@@ -31,7 +31,8 @@ def step(name: str, how: str, place: Place) -> dict[str, torch.Tensor]:
     own = torch.arange(ROWS).chunk(place.world)[place.rank]
     question = asked.objective.pose(net, part(asked.batch, own), torch.Generator())
     counts = asked.objective.count(question)
-    scale = Scale({"ask": {k: 1 / (n * place.world) for k, n in counts.items()}})
+    total = summed(torch.tensor([*map(float, counts.values())], device=place.device), place)
+    scale = Scale({"ask": {k: 1 / n for k, n in zip(counts, total.tolist(), strict=True)}})
     backward(root, made, [{"ask": question}], scale, place, lambda piece: nullcontext())
     grads = {f"grad of {n}": whole(p.grad).clone() for n, p in made.named_parameters()}
     for group in learn.param_groups:
