@@ -93,8 +93,8 @@ def export_model(
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
         raise WeightsError(f"{to}: is there already and holds something; give a new folder")
     declaration = declared(model.manifest["model"])
-    beside = chosen.files(declaration, model.manifest)
     tensors = chosen.keymap(declaration).save(model.net.state_dict(), f"{folder} as {layout}")
+    beside = chosen.files(declaration, model.manifest)
     with replacing(to) as new:
         weights = new / chosen.weights
         if weights.suffix == ".npz":
