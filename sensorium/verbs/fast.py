@@ -93,6 +93,7 @@ class Packed(nn.Module):
         if bias is not None and before != 1.0:
             bias = (bias.float() * before).to(bias.dtype)
         self.act, self.formula = act
+        self.in_features = weight.shape[1]
         self.bias = bias
         self.weight = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous())
 
