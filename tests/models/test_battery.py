@@ -38,7 +38,7 @@ BF16 = 0.05  # of the largest output: 8 bits of mantissa through a net of few la
 def test_every_system_says_what_it_is_and_has_a_small_one() -> None:
     for name, module in SYSTEMS.items():
         assert module.SIZES and any(tiny.startswith(f"{name}.") for tiny in TINY)
-        assert all(module.PAPER) and str(module.PAPER.year) and module.__doc__
+        assert all(module.PAPER[:8]) and module.__doc__  # what follows, the notes, may be none
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
