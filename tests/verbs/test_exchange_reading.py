@@ -17,6 +17,7 @@ from sensorium.media import vilt as vilt_spec
 from sensorium.models import (
     albef_layouts,
     bert_layouts,
+    fused,
     lxmert_layouts,
     single_stream_layouts,
     vilbert_layouts,
@@ -27,6 +28,7 @@ from sensorium.models.fused import understands
 from sensorium.models.layouts import layout
 from sensorium.types import Fuses
 from sensorium.verbs.exchange import export_model, import_model, save_model
+from sensorium.verbs.fast import prepared
 from sensorium.verbs.load import assemble
 from sensorium.verbs.prove import answer
 from sensorium.verbs.verify import verify
@@ -120,6 +122,18 @@ def test_a_changed_weight_is_found_by_the_probes(name: str, tmp_path: Path) -> N
         assert name in told
         pairs = [(new[name], old.values[name]) for new, old in zip(got, kept, strict=True)]
         assert not all(torch.equal(new, old) for new, old in pairs)
+
+
+@pytest.mark.parametrize("name", READING)
+def test_laid_out_for_inference_it_says_the_same(name: str) -> None:
+    net = TINY[name].build().eval()
+    net.load_state_dict(drawn(TINY[name]))
+    texts, seen = fused.fixed_texts(net), fused.sight(net)
+    numbers = range(len(texts)) if seen is not None else ()
+    pictures = [fused.shown(fused.drawn(seen, i)) for i in numbers if seen is not None]
+    got = fused.said(prepared(net), texts, pictures)
+    for key, value in fused.said(net, texts, pictures).items():
+        assert (value - got[key]).abs().max() <= 1e-5 * value.abs().max(), key
 
 
 def test_with_a_tokenizer_the_probe_starts_from_text(tmp_path: Path) -> None:
