@@ -1,7 +1,7 @@
 """Whisper's weights as OpenAI, Hugging Face, CTranslate2 and whisper.cpp hold them, and back."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from sensorium.data.errors import DataError
@@ -30,6 +30,7 @@ from sensorium.weights.rules import KeyMap
 CONFIG, GENERATION, TOKENIZER = "config.json", "generation_config.json", "tokenizer.json"
 CT2, GGML = "ctranslate2", "ggml"  # under these names a file's own header is handed on
 HEAD = 64  # width of a head in every published size
+Files = Callable[[Declaration, Mapping[str, Any]], dict[str, bytes]]
 
 
 class Keys(NamedTuple):
@@ -230,6 +231,16 @@ def _keys(name: str, keymap: KeyMap):
     return chosen
 
 
+def _own(name: str, files: Files) -> Files:
+    """The same files, of Whisper models only."""
+
+    def made(declaration: Declaration, manifest: Mapping[str, Any]) -> dict[str, bytes]:
+        must(built(declaration, whisper), name, "it holds Whisper models only")
+        return files(declaration, manifest)
+
+    return made
+
+
 def _openai_files(declaration: Declaration, manifest: Mapping[str, Any]) -> dict[str, bytes]:
     """The ten sizes, which OpenAI keeps in the same file."""
     return {"dims.json": json.dumps(dims(declaration), indent=1).encode()}
@@ -263,7 +274,7 @@ LAYOUTS = [
         (OPENAI_MAP,),
         _openai,
         _keys("openai-whisper", OPENAI_MAP),
-        _openai_files,
+        _own("openai-whisper", _openai_files),
     ),
     Published(
         "hf-whisper",
@@ -271,7 +282,7 @@ LAYOUTS = [
         (HF_MAP,),
         _hf,
         _keys("hf-whisper", HF_MAP),
-        hf_files,
+        _own("hf-whisper", hf_files),
     ),
     Published(
         "ctranslate2-whisper",
@@ -279,7 +290,7 @@ LAYOUTS = [
         (CT2_MAP,),
         _ct2,
         _keys("ctranslate2-whisper", CT2_MAP),
-        _unwritten,
+        _own("ctranslate2-whisper", _unwritten),
     ),
     Published(
         "ggml-whisper",
@@ -287,6 +298,6 @@ LAYOUTS = [
         (GGML_MAP,),
         _ggml,
         _keys("ggml-whisper", GGML_MAP),
-        _unwritten,
+        _own("ggml-whisper", _unwritten),
     ),
 ]
