@@ -104,19 +104,22 @@ PIXELS: dict[str, Callable[[Wanted], Answerer]] = {"vilt": _vilt, "albef": _albe
 SYSTEMS = (*PIXELS, *REGIONS)
 
 
-def answerer(system: str, wanted: Wanted) -> Answerer:
-    """A system as a net that answers.
+def answerer(system: str, wanted: Wanted, head: str = "vqa") -> Answerer:
+    """A system as a net that answers with a head.
 
-    ValueError: there is none of that name.
+    ValueError: there is none of that name, or it has no such head.
     """
     if system in PIXELS:
-        return PIXELS[system](wanted)
+        made = PIXELS[system](wanted)
+        return made._replace(model=headed(made.model, head))
     if system not in REGIONS:
         raise ValueError(f"no system is called {system!r}; there are: {', '.join(SYSTEMS)}")
     made, words = REGIONS[system]
+    words = words if head == "vqa" else "plain"
     if wanted.feature is not None:
-        return Answerer(made(wanted, wanted.feature), Sees("features", words), None)
-    of = made(wanted, FEATURE).spec()
+        model = headed(made(wanted, wanted.feature), head)
+        return Answerer(model, Sees("features", words), None)
+    of = headed(made(wanted, FEATURE), head).spec()
     args = dict(of=of, side=CROP, channels=CHANNELS, feature=FEATURE)
     look = transform(canvas(CROP))
     return Answerer(Declaration(over_crops, args), Sees("crops", words), look)
@@ -137,18 +140,28 @@ def small_start(net: nn.Module) -> nn.Module:
     return net
 
 
-def continued(spec: dict[str, Any], answers: int) -> Declaration:
+def headed(model: Declaration, head: str) -> Declaration:
+    """The same model with this head alone; a head for two pictures tells them apart."""
+    text: BertSize = model.args["text"]
+    grown = text._replace(types=3) if head == "nlvr" and model.function is uniter else text
+    return Declaration(model.function, {**model.args, "text": grown, "heads": (head,)})
+
+
+def continued(spec: dict[str, Any], answers: int, head: str = "vqa") -> Declaration:
     """A checkpoint's declaration with another number of answers, and the head that gives them.
 
     ValueError: it declares nothing that answers questions.
     """
     args = spec.get("args", {})
     if "of" in args:
-        inner = continued(args["of"], answers).spec()
+        inner = continued(args["of"], answers, head).spec()
         return declared({"function": spec["function"], "args": {**args, "of": inner}})
     if "heads" not in args:
         raise ValueError(f"model {spec.get('function')}: it has no heads that answer questions")
-    heads = [*args["heads"]] + ["vqa"] * ("vqa" not in args["heads"])
-    said = args.get("answers")
+    heads = [*args["heads"]] + [head] * (head not in args["heads"])
+    said = args.get("answers") if head == "vqa" else None
     more = {"answers": {**said, "vqa": answers} if isinstance(said, dict) else answers}
+    if head == "nlvr" and spec["function"] == "uniter.uniter":
+        more = {"text": {**args["text"], "types": 3}}
+        said = more
     return declared({**spec, "args": {**args, "heads": heads} | (more if said else {})})

@@ -114,6 +114,39 @@ def regions(detector: Model, image: bytes, name: str) -> Features:
     return Features(found.features, (found.boxes / sides).clip(0, 1).astype(np.float32))
 
 
+# --- what is asked ------------------------------------------------------------------------------
+
+
+Respond = Callable[[Sequence[Question]], Sequence[Answer]]
+
+
+class Problem(NamedTuple):
+    """What a net is trained to answer; all but this is the same for every kind of question.
+
+    Attributes:
+        name: of the records.
+        head: that answers, by system.
+        labels: the answers; None: those that the data have.
+        score: the scores of answers to the test part; the last argument goes on to the task.
+        places: whether answers are the places of boxes, of which each picture has its own.
+    """
+
+    name: str
+    head: Callable[[str], str]
+    labels: tuple[str, ...] | None
+    score: Callable[[Cut, Respond, dict[str, Any]], Scores]
+    places: bool = False
+
+    def table(self, entries: Sequence[Entry]) -> dict[str, int]:
+        """The answers that are learnt, by name."""
+        if self.places:
+            most = max((len(boxes) for one in entries for boxes in one.boxes), default=0)
+            return {str(i): i for i in range(max(most, MOST))}
+        if self.labels is None:
+            return table_of(entries)
+        return {name: i for i, name in enumerate(self.labels)}
+
+
 # --- answers --------------------------------------------------------------------------------------
 
 
@@ -219,6 +252,7 @@ class QuestionScores(NamedTuple):
 
     found: Callable[[], Cut]
     features: Callable[[], Mapping[str, Sequence[Features]] | None]
+    problem: "Problem"
 
     def samples(self) -> Sequence[Question]:
         return ()
@@ -229,6 +263,9 @@ class QuestionScores(NamedTuple):
             return {"scores": {}, "note": "too few pictures: none was kept for the scores"}
         asker = Asker(model.net, model.tokenizer, model.manifest, self.features())
         table = {answer: i for i, answer in enumerate(asker.answers)}
+        if self.problem.places:
+            table = self.problem.table(test.entries)
+        names = list(table)
         odd = sum(not any(shares(one.answers, table)) for one in test.entries)
         if odd:
             warnings.warn(
@@ -240,21 +277,23 @@ class QuestionScores(NamedTuple):
         def answer(some: Sequence[Question]) -> list[Answer]:
             found = asker.shares(some)
             best = found.argmax(axis=1)
-            return [
-                Answer(asker.answers[k], float(row[k])) for k, row in zip(best, found, strict=True)
-            ]
+            return [Answer(names[k], float(row[k])) for k, row in zip(best, found, strict=True)]
 
         about = {"split": "test", "model": model.fingerprint()}
-        said: dict[str, Any] = {"path": records / "vqa.jsonl.gz", "about": about, "progress": say}
-        found = scored(self.found(), answer, said)
-        blind = scored(self.found(), without_picture(self.found().train.entries), {})
-        return {**to_json(found), "without the picture": to_json(blind)["scores"]["accuracy"]}
+        said: dict[str, Any] = {"path": records / f"{self.problem.name}.jsonl.gz", "about": about}
+        found = self.problem.score(self.found(), answer, {**said, "progress": say})
+        blind = self.problem.score(self.found(), without_picture(self.found().train.entries), {})
+        plain = to_json(blind)["scores"]
+        return {**to_json(found), "without the picture": plain.get("accuracy", plain)}
 
 
 def scored(parts: Cut, answer: Callable[[Sequence[Question]], Any], said: dict[str, Any]) -> Scores:
     """The scores of answers to the test part."""
     task = agreed if parts.several else answers
     return task(answer, parts.test, **said)
+
+
+VQA = Problem("vqa", lambda system: "vqa", None, scored)
 
 
 def without_picture(entries: Sequence[Entry]) -> Callable[[Sequence[Question]], list[Answer]]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 import sensorium
 from sensorium.data.loader import Source
@@ -14,20 +14,22 @@ from sensorium.data.order import Shuffled
 from sensorium.data.tokenizers import WordPiece, tokenizer, train_wordpiece
 from sensorium.media import transform
 from sensorium.models.albef import answering as decoding
+from sensorium.models.albef import twinned
 from sensorium.models.question_inputs import Features, QuestionInputs, Sees
 from sensorium.objectives.answering import Asking
 from sensorium.objectives.telling import Telling
 from sensorium.recipes.answerers import Answerer, Wanted, answerer, continued, small_start
 from sensorium.recipes.contrast import PLAIN
 from sensorium.recipes.questions import (
+    VQA,
     Cut,
     Marked,
+    Problem,
     QuestionScores,
     cut,
     either,
     learnable,
     seen_by,
-    table_of,
 )
 from sensorium.train.rules import AdamW
 from sensorium.train.run import Ask, Package, Run
@@ -41,6 +43,7 @@ VOCAB = 2000  # pieces of words, where they are learnt
 LONGEST = 64  # tokens of a question
 FRAME = 4  # of those, special ones, and a "?"
 WIDTH, LAYERS = 64, 3
+KINDS = 4  # rows of the largest table of kinds of tokens
 DECODERS = ("albef",)  # systems whose answers are read word by word
 SYSTEMS = Literal["vilt", "albef", "visualbert", "uniter", "lxmert", "vilbert"]
 
@@ -142,6 +145,7 @@ def answering(
     start: str | None,
     effort: Effort,
     about: Mapping[str, Any],
+    problem: Problem = VQA,
 ) -> Run:
     """The run of a system on questions.
 
@@ -149,15 +153,18 @@ def answering(
         found: gives the questions (a `Cut`).
         features: gives the regions of each question's pictures by its id, or None.
         about: what the checkpoint says of its data.
+        problem: what is asked.
     """
+    head = problem.head(system)
+    decodes = system in DECODERS and head == "vqa"
 
     @cache
     def made() -> Made:
         seen: Mapping[str, Sequence[Features]] | None = features()
-        table = table_of(found().train.entries)
+        table = problem.table(found().train.entries)
         if start is not None:
-            return going_on(start, system, table)
-        return anew(system, found(), table, seen)
+            return going_on(start, system, head, table)
+        return anew(system, head, found(), table, seen)
 
     @cache
     def source() -> Source:
@@ -165,20 +172,20 @@ def answering(
         inputs = QuestionInputs(m.how.look, m.words, m.how.sees, features())
         room = m.words.length - FRAME
         kept = learnable(found().train, m.table, m.words, room)
-        answers = [told(m.words, name) for name in m.table] if system in DECODERS else None
+        answers = [told(m.words, name) for name in m.table] if decodes else None
         marked = Marked(inputs, m.table, found().several, answers)
         return Source(kept, Shuffled(len(kept), effort.seed), marked, marked.batch)
 
     def package() -> Package:
         m = made()
         spec, scores = m.words.spec(), "sigmoid" if found().several else "softmax"
-        scores = "decoder" if system in DECODERS else scores
+        scores = "decoder" if decodes else "places" if problem.places else scores
         manifest = {
             "model": m.how.model.spec(),
             "transform": None if m.how.look is None else m.how.look.spec,
             "tokenizer": spec,
-            "labels": list(m.table),
-            "asking": How(m.how.sees, "vqa", scores).spec(),
+            "labels": None if problem.places else list(m.table),
+            "asking": How(m.how.sees, head, scores).spec(),
             "data": dict(about) | {"start": start and Path(start).resolve().name},
             "library": f"sensorium {sensorium.__version__}",
         }
@@ -186,12 +193,12 @@ def answering(
 
     return Run(
         net=lambda: made().net(),
-        asks={"vqa": Ask(Telling() if system in DECODERS else Asking("vqa", either), source)},
+        asks={head: Ask(Telling() if decodes else Asking(head, either), source)},
         rules=((PLAIN, AdamW(effort.lr, 0.0, (0.9, 0.98))), (r".*", AdamW(effort.lr, 0.01))),
         steps=effort.steps,
         batch=effort.batch,
         package=package,
-        finish=QuestionScores(found, features),
+        finish=QuestionScores(found, features, problem),
         warmup=max(1, effort.steps // 15),
         clip=1.0,
         ema=0.99,
@@ -203,6 +210,7 @@ def answering(
 
 def anew(
     system: str,
+    head: str,
     parts: Cut,
     table: dict[str, int],
     seen: Mapping[str, Sequence[Features]] | None,
@@ -216,11 +224,11 @@ def anew(
     short, patch, long = parts.shape
     side = None if seen is None else next(iter(seen.values()))[0].features.shape[1]
     size = (words.vocab, words.length, len(table), WIDTH, LAYERS)
-    how = answerer(system, Wanted(*size, short, patch, long, side))
+    how = answerer(system, Wanted(*size, short, patch, long, side), head)
     return Made(how, words, table, lambda: small_start(how.model.build()))
 
 
-def going_on(start: str, system: str, table: dict[str, int]) -> Made:
+def going_on(start: str, system: str, head: str, table: dict[str, int]) -> Made:
     """A net that goes on from a checkpoint; a head for other answers starts anew.
 
     ValueError: it is of another system, or has no words or no head for questions.
@@ -236,24 +244,38 @@ def going_on(start: str, system: str, table: dict[str, int]) -> Made:
         raise WeightsError(f"{start}: has no words of WordPiece, so it can be asked nothing")
     words = WordPiece(words.pieces, words.length, words.lower, True, words.longest_word, words.end)
     sees = said(manifest).sees if "asking" in manifest else way(system, spec)
-    model = continued(spec, len(table))
+    sees = sees if head == "vqa" else sees._replace(words="plain")
+    model = continued(spec, len(table), head)
     how = Answerer(model, sees, None if look is None else transform(look))
-    same = manifest.get("labels") == list(table)
+    decodes = system in DECODERS and head == "vqa"
+    same = manifest.get("labels") == list(table) or decodes
 
     def net() -> nn.Module:
         made = small_start(model.build())
         trained = dict(saved.tensors)
-        if system in DECODERS and not any(name.startswith("heads.vqa.") for name in trained):
+        if decodes and not any(name.startswith("heads.vqa.") for name in trained):
             trained = decoding(trained)
+        if system == "albef" and head == "nlvr" and not any("_second" in name for name in trained):
+            trained = twinned(trained)
         own = made.state_dict()
         with torch.no_grad():
             for name, tensor in trained.items():
-                head = name.startswith("heads.vqa.") and not same and system not in DECODERS
-                if name in own and own[name].shape == tensor.shape and not head:
-                    own[name].copy_(tensor)
+                other = name.startswith(f"heads.{head}.") and not same
+                if name in own and not other:
+                    carry(own[name], tensor)
         return made
 
     return Made(how, words, table, net)
+
+
+def carry(own: Tensor, trained: Tensor) -> None:
+    """Trained numbers into a net's own, where they fit; a table of kinds that has grown for a
+    second picture goes on with its last row."""
+    rows = len(trained) if trained.dim() == 2 else 0
+    if own.shape == trained.shape:
+        own.copy_(trained)
+    elif own.dim() == 2 and 1 < rows < len(own) <= KINDS and own.shape[1] == trained.shape[1]:
+        own.copy_(trained[[*range(rows), *[rows - 1] * (len(own) - rows)]])
 
 
 def way(system: str, spec: Mapping[str, Any]) -> Sees:

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.utils._pytree import tree_map
 
 from sensorium.data.questions import Box, Question
@@ -18,7 +19,7 @@ from sensorium.nn.answering import OfAnswers
 from sensorium.types import Fuses, Ids, Joint
 
 BATCH = 64
-SCORES = ("softmax", "sigmoid", "decoder")
+SCORES = ("softmax", "sigmoid", "decoder", "places")
 NAME = "the question"
 
 
@@ -29,7 +30,7 @@ class Asking(NamedTuple):
         sees: how it sees a picture.
         head: the head that answers.
         scores: "softmax" (one answer is right), "sigmoid" (each by itself), "decoder" (answers are
-            read word by word).
+            read word by word), "places" (one of the picture's regions is right, by its place).
     """
 
     sees: Sees
@@ -81,7 +82,8 @@ class Asker:
     ):
         self.how = said(manifest)
         self.answers: tuple[str, ...] = tuple(manifest.get("labels") or [])
-        if not isinstance(net, Fuses) or not isinstance(words, WordPiece) or not self.answers:
+        known = bool(self.answers) or self.how.scores == "places"
+        if not isinstance(net, Fuses) or not isinstance(words, WordPiece) or not known:
             raise ValueError("this model lacks its words or its answers: it cannot be asked")
         spec = manifest.get("transform")
         look = None if spec is None else transform(spec)
@@ -89,7 +91,7 @@ class Asker:
             raise ValueError("this model lacks the transform of its pictures: it cannot be asked")
         self.net, self.words = net, words
         self.inputs = QuestionInputs(look, words, self.how.sees, features)
-        self.known = lay([told(words, answer) for answer in self.answers])
+        self.known = lay([told(words, answer) for answer in self.answers or ("",)])
 
     def shares(self, samples: Sequence[Question], batch: int = BATCH) -> Float[np.ndarray, "b v"]:
         """The probability of each answer to each question; of "sigmoid" each by itself."""
@@ -97,7 +99,9 @@ class Asker:
             self.of([self.inputs(one) for one in samples[i : i + batch]])
             for i in range(0, len(samples), batch)
         ]
-        return torch.cat(parts).cpu().numpy()
+        most = max((part.shape[1] for part in parts), default=0)
+        filled = [functional.pad(part, (0, most - part.shape[1])) for part in parts]
+        return torch.cat(filled).cpu().numpy()
 
     @torch.no_grad()
     def of(self, items: Sequence[Item]) -> Float[Tensor, "b v"]:
@@ -131,15 +135,18 @@ class Asker:
         boxes: Sequence[Box] | None = None,
         features: Features | None = None,
     ) -> dict[str, float]:
-        """The answers to one question, likeliest first.
+        """The answers to one question, likeliest first; of "places" the regions by their number.
 
         Raises:
             ValueError: the question is empty or too long; the picture cannot be read; the net sees
                 regions and none are given, or regions are given and it sees pixels.
         """
         item = self.item(image, question, boxes, features)
+        if self.how.scores == "places" and len(item.pictures[0].boxes) == 0:
+            raise ValueError("none of no regions can be meant: give at least one box")
         shares = self.of([item])[0].cpu().numpy()
-        return {self.answers[i]: float(shares[i]) for i in shares.argsort(kind="stable")[::-1]}
+        names = self.answers or tuple(map(str, range(len(shares))))
+        return {names[i]: float(shares[i]) for i in shares.argsort(kind="stable")[::-1]}
 
     def item(
         self,
