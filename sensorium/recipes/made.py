@@ -1,0 +1,190 @@
+"""Made statements: scenes put together anew from nlvr's, and what is true or false of them.
+
+A scene of nlvr is three grey boxes side by side. Boxes of different scenes of one sort (towers, or
+loose things) are put beside each other, mirrored, and their colours exchanged; `statements` says
+what holds of them. People's statements are told anew in the same way: the boxes of their scene in
+another order, mirrored where no word speaks of left and right, and with colours exchanged in the
+picture and in the sentence alike. Only the part that is learnt from is used.
+"""
+
+import io
+import re
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, final
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image
+
+from sensorium.data.questions import Question
+from sensorium.datasets.asked import Entry, Questions
+from sensorium.datasets.files import Rows, read
+from sensorium.datasets.nlvr import ANSWERS
+from sensorium.media import open_image
+from sensorium.recipes.statements import COLOURS, SIDE, Group, Scene, Thing, statement, towers
+
+BETWEEN = 128  # grey level between the boxes
+STEP = 150  # pixels from one box to the next
+INK = np.array([(0, 0, 0), (255, 255, 0), (0, 153, 255), (0, 0, 0)], dtype=np.uint8)  # as COLOURS
+MADE, EACH, ANEW = 4000, 16, 4  # scenes, statements of each, and how often people's are told anew
+COLOUR = re.compile("|".join(COLOURS), re.IGNORECASE)
+
+
+class Part(NamedTuple):
+    """One box of a scene: its pixels, which of them have which colour (0: none), and its things,
+    the lowest first."""
+
+    pixels: UInt8[np.ndarray, "y x 3"]
+    ink: UInt8[np.ndarray, "y x"]
+    group: Group
+
+
+@final
+class Made(Rows[Question]):
+    """Questions whose pictures are held here, or are files below `root`."""
+
+    def __init__(self, root: str, entries: Sequence[Entry], pictures: dict[str, bytes]):
+        self.root, self.entries, self.pictures = root, entries, pictures
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def sample(self, i: int) -> Question:
+        one = self.entries[i]
+        held = (self.pictures.get(name) or read(self.root, name) for name in one.files)
+        return Question(tuple(held), *one[1:])
+
+
+def made(
+    of: Questions,
+    seed: int,
+    scenes: int = MADE,
+    each: int = EACH,
+    anew: int = ANEW,
+    say: Callable[[int, int], None] = lambda done, total: None,
+) -> Made:
+    """Statements about new scenes, and people's told anew.
+
+    Args:
+        of: nlvr's, of the part that is learnt from.
+        scenes: new ones.
+        each: statements of each new scene, every other one true.
+        anew: how often each statement of people's is told anew, beside itself.
+        say: progress.
+    """
+    rng = np.random.default_rng(seed)
+    pictures: dict[str, bytes] = {}
+    entries = list(of.entries)
+    known = [parts_of(of[i]) for i in range(len(of))]
+    for number, one in enumerate(of.entries):
+        for again in range(anew):
+            told = f"{one.id}+{again}"
+            parts, text = told_anew(known[number], one.text, rng)
+            pictures[told] = drawn(parts)
+            entries.append(entry(told, parts, text, one.answers[0]))
+        say(number + 1, len(of) + scenes)
+    sorts = [[p for p in known if towers(groups(p)) == sort] for sort in (True, False)]
+    for number in range(scenes):
+        some = sorts[int(rng.random() * len(known) >= len(sorts[0]))] or known
+        parts = put_together(some, rng)
+        told = f"made-{number}"
+        pictures[told] = drawn(parts)
+        for k in range(each):
+            text = statement(groups(parts), rng, bool(k % 2))
+            entries.append(entry(told, parts, text, ANSWERS[k % 2])._replace(id=f"{told}-{k}"))
+        say(len(of) + number + 1, len(of) + scenes)
+    return Made(of.root, entries, pictures)
+
+
+def groups(parts: Sequence[Part]) -> Scene:
+    return tuple(one.group for one in parts)
+
+
+def parts_of(one: Question) -> tuple[Part, ...]:
+    """The boxes of a scene of nlvr."""
+    pixels = np.asarray(open_image(one.images[0], name=one.id))
+    out = []
+    for left in range(0, 3 * STEP, STEP):
+        things = []
+        for (x1, y1, x2, y2), name in zip(one.boxes[0], one.names[0], strict=True):
+            if left <= x1 < left + STEP:
+                colour, shape = name.split()
+                things.append(Thing(colour, shape, (x1 - left, y1, x2 - left, y2)))
+        group = tuple(sorted(things, key=lambda thing: -thing.box[3]))
+        own = pixels[:, left : left + int(SIDE)]
+        red, green, blue = (own[..., c] for c in range(3))
+        ink = np.zeros(red.shape, dtype=np.uint8)
+        for number in (1, 2, 3):
+            r, g, b = INK[number]
+            ink[(red == r) & (green == g) & (blue == b)] = number
+        out.append(Part(own, ink, group))
+    return tuple(out)
+
+
+def put_together(known: Sequence[Sequence[Part]], rng: np.random.Generator) -> list[Part]:
+    """Boxes of three scenes side by side, mirrored and recoloured at random."""
+    new = dict(zip(COLOURS, rng.permutation(COLOURS).tolist(), strict=True))
+    out = []
+    for _ in range(3):
+        scene = known[int(rng.integers(len(known)))]
+        part = recoloured(scene[int(rng.integers(3))], new)
+        out.append(mirrored(part) if rng.random() < 0.5 else part)
+    return out
+
+
+def told_anew(parts: Sequence[Part], text: str, rng: np.random.Generator) -> tuple[list[Part], str]:
+    """The same truth of other boxes."""
+    new = dict(zip(COLOURS, rng.permutation(COLOURS).tolist(), strict=True))
+    sided = re.search("left|right", text, re.IGNORECASE) is not None
+    out = []
+    for i in rng.permutation(3):
+        part = recoloured(parts[int(i)], new)
+        out.append(mirrored(part) if not sided and rng.random() < 0.5 else part)
+    return out, COLOUR.sub(lambda found: new[found[0].lower()], text)
+
+
+def mirrored(part: Part) -> Part:
+    """Left for right."""
+    group = [
+        one._replace(box=(SIDE - one.box[2], one.box[1], SIDE - one.box[0], one.box[3]))
+        for one in part.group
+    ]
+    return Part(part.pixels[:, ::-1], part.ink[:, ::-1], tuple(group))
+
+
+def recoloured(part: Part, new: dict[str, str]) -> Part:
+    """Every colour as another one."""
+    table = np.array([0, *(1 + COLOURS.index(new[old]) for old in COLOURS)], dtype=np.uint8)
+    ink = table[part.ink]
+    pixels, drawn_on = part.pixels.copy(), ink > 0
+    pixels[drawn_on] = INK[ink[drawn_on]]
+    return Part(pixels, ink, tuple(one._replace(colour=new[one.colour]) for one in part.group))
+
+
+def drawn(parts: Sequence[Part]) -> bytes:
+    """A picture of three boxes."""
+    whole = np.full((int(SIDE), 2 * STEP + int(SIDE), 3), BETWEEN, dtype=np.uint8)
+    for number, part in enumerate(parts):
+        whole[:, number * STEP : number * STEP + int(SIDE)] = part.pixels
+    file = io.BytesIO()
+    Image.fromarray(whole).save(file, "PNG", compress_level=1)
+    return file.getvalue()
+
+
+def entry(name: str, parts: Sequence[Part], text: str, answer: str) -> Entry:
+    """A statement about such a picture."""
+    boxes, names = [], []
+    for number, part in enumerate(parts):
+        for one in part.group:
+            x1, y1, x2, y2 = one.box
+            boxes.append((x1 + number * STEP, y1, x2 + number * STEP, y2))
+            names.append(f"{one.colour} {one.shape}")
+    return Entry(
+        files=(name,),
+        text=text,
+        answers=(answer,),
+        id=name,
+        cluster=" ".join(text.lower().split()),
+        boxes=(tuple(boxes),),
+        names=(tuple(names),),
+    )
