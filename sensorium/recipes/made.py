@@ -21,7 +21,8 @@ from sensorium.datasets.asked import Entry, Questions
 from sensorium.datasets.files import Rows, read
 from sensorium.datasets.nlvr import ANSWERS
 from sensorium.media import open_image
-from sensorium.recipes.statements import COLOURS, SIDE, Group, Scene, Thing, statement, towers
+from sensorium.recipes.statement_parts import COLOURS, SIDE, Group, Scene, Thing
+from sensorium.recipes.statements import statement, towers
 
 BETWEEN = 128  # grey level between the boxes
 STEP = 150  # pixels from one box to the next
@@ -123,7 +124,7 @@ def parts_of(one: Question) -> tuple[Part, ...]:
 
 def put_together(known: Sequence[Sequence[Part]], rng: np.random.Generator) -> list[Part]:
     """Boxes of three scenes side by side, mirrored and recoloured at random."""
-    new = dict(zip(COLOURS, rng.permutation(COLOURS).tolist(), strict=True))
+    new = exchanged(rng)
     out = []
     for _ in range(3):
         scene = known[int(rng.integers(len(known)))]
@@ -134,13 +135,18 @@ def put_together(known: Sequence[Sequence[Part]], rng: np.random.Generator) -> l
 
 def told_anew(parts: Sequence[Part], text: str, rng: np.random.Generator) -> tuple[list[Part], str]:
     """The same truth of other boxes."""
-    new = dict(zip(COLOURS, rng.permutation(COLOURS).tolist(), strict=True))
+    new = exchanged(rng)
     sided = re.search("left|right", text, re.IGNORECASE) is not None
     out = []
     for i in rng.permutation(3):
         part = recoloured(parts[int(i)], new)
         out.append(mirrored(part) if not sided and rng.random() < 0.5 else part)
     return out, COLOUR.sub(lambda found: new[found[0].lower()], text)
+
+
+def exchanged(rng: np.random.Generator) -> dict[str, str]:
+    """Which colour takes the place of each."""
+    return {old: COLOURS[int(i)] for old, i in zip(COLOURS, rng.permutation(3), strict=True)}
 
 
 def mirrored(part: Part) -> Part:
