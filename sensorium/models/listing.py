@@ -1,5 +1,6 @@
 """What `sensorium models` prints: the survey's table and the sizes, read from the declarations."""
 
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -9,13 +10,15 @@ from sensorium.models.declaration import Declaration, systems
 
 def table() -> dict[str, Any]:
     """A row a system, as in the survey, with its published sizes and their parameters."""
-    out = {}
-    for name, module in systems():
-        paper = module.PAPER
-        sizes = {size: f"{d.parameters():,}" for size, d in module.SIZES.items()}
-        row = {k: v for k, v in paper._asdict().items() if k != "name" and v != {}}
-        out[name] = {"system": paper.name, **row, "sizes": sizes}
-    return out
+    return {name: row(module) for name, module in systems()}
+
+
+def row(module: ModuleType) -> dict[str, Any]:
+    """A system's row: what its paper says of it, and its sizes."""
+    paper = module.PAPER
+    sizes = {size: f"{d.parameters():,}" for size, d in module.SIZES.items()}
+    said = {k: v for k, v in paper._asdict().items() if k != "name" and v != {}}
+    return {"system": paper.name, **said, "sizes": sizes}
 
 
 def one(system: str, size: str | None = None) -> dict[str, Any]:
@@ -28,7 +31,7 @@ def one(system: str, size: str | None = None) -> dict[str, Any]:
     if system not in modules:
         raise ValueError(f"no system is called {system!r}; there are: {', '.join(modules)}")
     if size is None:
-        return {system: table()[system]}
+        return {system: row(modules[system])}
     sizes: dict[str, Declaration] = modules[system].SIZES
     if size not in sizes:
         raise ValueError(f"{system} has no size {size!r}; it has: {', '.join(sizes)}")

@@ -13,12 +13,13 @@ from sensorium.types import Ids
 class Lesson(NamedTuple):
     """Texts end to end, and which of their tokens are learnt (those of answers, say).
 
-    `source` are the texts that an encoder reads, one for each, where the net has an encoder.
+    `source` is what an encoder reads, where the net has one: a text for each, or the spectrogram of
+    what was said (Radford et al. 2022, section 2.3: a prompt's tokens are read and not learnt).
     """
 
     text: Ids
     learnt: Bool[Tensor, " t"]
-    source: Ids | None = None
+    source: Ids | Float[Tensor, "b m f"] | None = None
 
 
 class Said(NamedTuple):

@@ -1,20 +1,26 @@
-"""What a step of a run takes, worked out without making a single number of it.
+"""What a step of a run takes, worked out without making a single number of it where that goes.
 
 The net, its gradients and a micro-batch of the run's own shapes are fake tensors: they have shapes,
 types and devices, and no memory. A forward and a backward pass over them calls the operations that
-the real one would call, and what those would allocate is added up.
+the real one would call, and what those would allocate is added up. Where the shapes themselves
+depend on values (texts and regions of mixed lengths laid end to end, tokens drawn to be hidden),
+one pass is really made instead, and added up the same way.
 """
 
 import weakref
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch._subclasses.fake_tensor import (
+    DataDependentOutputException,
+    DynamicOutputShapeException,
+    FakeTensorMode,
+)
 from torch.autograd.graph import saved_tensors_hooks
-from torch.fx.experimental.symbolic_shapes import ShapeEnv
+from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode, ShapeEnv
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.flop_counter import FlopCounterMode
@@ -27,6 +33,7 @@ from sensorium.train.rules import AdamW, match
 from sensorium.train.run import Run
 from sensorium.train.step import Step
 
+BY_VALUE = (DataDependentOutputException, DynamicOutputShapeException, GuardOnDataDependentSymNode)
 LARGE = 32 << 20  # bytes from which glibc maps a piece of its own
 
 
@@ -58,7 +65,18 @@ class Cost(NamedTuple):
 
 def cost(run: Run, loaded: Mapping[str, Loaded], place: Place) -> Cost:
     """What a step takes whose micro-batches are as large as those of `loaded` (one an ask)."""
-    fake = FakeTensorMode(shape_env=ShapeEnv(), static_shapes=True)
+    try:
+        fake = FakeTensorMode(shape_env=ShapeEnv(), static_shapes=True)
+        return _added_up(run, loaded, place, fake)
+    except BY_VALUE:  # shapes that depend on values: nobody knows them without the values
+        return _added_up(run, loaded, place, None)
+
+
+def _added_up(
+    run: Run, loaded: Mapping[str, Loaded], place: Place, mode: FakeTensorMode | None
+) -> Cost:
+    """The cost of a step whose tensors are fakes of `mode`, or real ones without it."""
+    fake = mode or nullcontext()
     asked = {name: ask.objective for name, ask in run.asks.items()}
     with fake, place.device:
         step = Step(run.net(), asked)
@@ -69,7 +87,9 @@ def cost(run: Run, loaded: Mapping[str, Loaded], place: Place) -> Cost:
                 p.grad = torch.zeros_like(p)
 
     def faked(x: Any) -> Any:
-        return fake.from_tensor(x).to(place.device) if isinstance(x, Tensor) else x
+        if not isinstance(x, Tensor):
+            return x
+        return (x if mode is None else mode.from_tensor(x)).to(place.device)
 
     batches = {name: tree_map(faked, one.batch) for name, one in loaded.items()}
     around = surroundings(run, 0, place)

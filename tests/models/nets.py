@@ -10,14 +10,16 @@ from sensorium.data.ragged import lay, take
 from sensorium.forms.decoder import Decoder
 from sensorium.forms.detector import Detector
 from sensorium.forms.listener import Listener
+from sensorium.forms.prefix import Prefix
 from sensorium.forms.seq2seq import Seq2Seq
 from sensorium.models.declaration import Declaration, systems
+from sensorium.nn.pictured import Pictures
 from sensorium.objectives.classify import Classify
 from sensorium.objectives.contrastive import Contrastive
 from sensorium.objectives.detection import Detect
 from sensorium.objectives.next_token import Lesson, NextToken
-from sensorium.objectives.transcript import Heard, Transcript
-from sensorium.types import Classifies, Embeds, Fuses, ImageLabel, ImageText, Reads, Scenes
+from sensorium.types import Classifies, Embeds, Fuses, Ids, ImageLabel, ImageText, Reads, Scenes
+from tests.models import seen
 from tests.models.drawn import state, uniform
 from tests.models.everything import Asked, Everything, asked, everything, look_of, rows_of
 
@@ -57,8 +59,10 @@ def posed(declaration: Declaration, net: nn.Module, rows: int = 8, longest: int 
         text = lay(texts)
         source = lay(texts[::-1]) if isinstance(net, Seq2Seq) else None
         return Posed(NextToken(), Lesson(text, torch.ones_like(text.ids, dtype=torch.bool), source))
+    if isinstance(net, Prefix):
+        return Posed(NextToken(), seen.lesson(net, rows, longest))
     if isinstance(net, Listener):
-        return Posed(Transcript(), sounds(declaration, net, rows, longest))
+        return Posed(NextToken(), sounds(declaration, net, rows, longest))
     if isinstance(net, Detector):
         return Posed(Detect(anchors=32, regions=16), scenes(rows, next(net.parameters()).dtype))
     if isinstance(net, (Reads, Fuses)):
@@ -79,13 +83,13 @@ def posed(declaration: Declaration, net: nn.Module, rows: int = 8, longest: int 
     return Posed(Classify(), ImageLabel(image, torch.arange(rows) % classes))
 
 
-def sounds(declaration: Declaration, net: Listener, rows: int, longest: int) -> Heard:
+def sounds(declaration: Declaration, net: Listener, rows: int, longest: int) -> Lesson:
     """Spectrograms with a text each."""
     shape = (rows, told(declaration, "mels"), 2 * told(declaration, "frames"))
     mel = 2 * uniform(f"sound {rows}", shape).to(next(net.parameters()).dtype)
     lengths = [2 + (5 * i) % longest for i in range(rows)]
     text = lay([[(7 * i + 3 * j) % net.vocab for j in range(n)] for i, n in enumerate(lengths)])
-    return Heard(mel, text, torch.ones_like(text.ids, dtype=torch.bool))
+    return Lesson(text, torch.ones_like(text.ids, dtype=torch.bool), mel)
 
 
 def scenes(rows: int, dtype: torch.dtype) -> Scenes:
@@ -103,12 +107,15 @@ def part(batch: Any, index: torch.Tensor) -> Any:
     """Some rows of a batch."""
     if isinstance(batch, Lesson):
         marks = batch.learnt.split(batch.text.lengths.tolist())
-        source = None if batch.source is None else take(batch.source, index)
+        source = batch.source
+        if isinstance(source, Ids):
+            source = take(source, index)
+        elif isinstance(source, Pictures):
+            source = seen.some(source, batch.text, index)
+        elif source is not None:
+            source = source[index]
         learnt = torch.cat([marks[i] for i in index.tolist()])
         return Lesson(take(batch.text, index), learnt, source)
-    if isinstance(batch, Heard):
-        some = part(Lesson(batch.text, batch.learnt), index)
-        return Heard(batch.mel[index], some.text, some.learnt)
     if isinstance(batch, Asked):
         return rows_of(batch, index)
     if isinstance(batch, ImageText):
@@ -118,15 +125,17 @@ def part(batch: Any, index: torch.Tensor) -> Any:
 
 def count(batch: Any) -> int:
     """How many rows a batch has."""
-    return len(batch.text.lengths if isinstance(batch, (Asked, Heard, Lesson)) else batch.image)
+    return len(batch.text.lengths if isinstance(batch, (Asked, Lesson)) else batch.image)
 
 
 def halved(batch: Any) -> Any:
     """The batch for a net in bfloat16."""
+    if isinstance(batch, Lesson) and isinstance(batch.source, torch.Tensor):
+        return batch._replace(source=batch.source.bfloat16())
+    if isinstance(batch, Lesson) and isinstance(batch.source, Pictures):
+        return batch._replace(source=batch.source._replace(image=batch.source.image.bfloat16()))
     if isinstance(batch, (Asked, Lesson)):
         return batch
-    if isinstance(batch, Heard):
-        return batch._replace(mel=batch.mel.bfloat16())
     return batch._replace(image=batch.image.bfloat16())
 
 
@@ -136,9 +145,12 @@ def outputs(net: nn.Module, batch: Any) -> list[torch.Tensor]:
         ends = batch.text.lengths.cumsum(0) - 1
         both = isinstance(net, Seq2Seq)
         return [(net(batch.source, batch.text) if both else net(batch.text))[ends]]
+    if isinstance(net, Prefix):
+        ends = batch.text.lengths.cumsum(0) - 1
+        return [net(batch.source, batch.text)[ends]]
     if isinstance(net, Listener):
         ends = batch.text.lengths.cumsum(0) - 1
-        return [net.encode(batch.mel), net(batch.mel, batch.text)[ends]]
+        return [net.encode(batch.source), net(batch.source, batch.text)[ends]]
     if isinstance(net, Detector):
         boxes = torch.tensor([[0.0, 0.0, 30.0, 30.0], [10.0, 5.0, 38.0, 40.0]])
         boxes = boxes.to(batch.image.dtype)

@@ -67,6 +67,14 @@ def test_the_peak_is_near_the_measured_one(tmp_path: Path, pictures: Path) -> No
     assert not list(pictures.glob("runs")) and said["steps"] == 4
 
 
+@pytest.mark.data
+@pytest.mark.parametrize("recipe", ["uniter.pretrain", "albef.pretrain", "vqa"])
+def test_what_lies_end_to_end_can_be_planned(recipe: str) -> None:
+    data = ["--data", "nlvr"]
+    said = json.loads(run(PLAN, "train", recipe, "--plan", "--json", "--batch", "8", *data))
+    assert said["flops"]["step"] > 0 and said["memory_mib"]["activations"] > 0
+
+
 def test_a_cost_counts_what_can_be_counted_by_hand() -> None:
     taken = cost(
         tiny(), {"contrast": Positions(tiny().asks["contrast"].source(), 0)[[*range(8)]]}, CPU

@@ -1,6 +1,8 @@
-"""What all tokenizers here do alike: check the input, frame the ids, refuse or cut what is long."""
+"""What all tokenizers here do alike: check the input, frame the ids, refuse or cut, be saved."""
 
+import os
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from sensorium.data.errors import DataError
 
@@ -51,3 +53,17 @@ def inside(ids: Iterable[int], sot: int, eot: int, vocab: int) -> list[int]:
         if token != sot or place:
             out.append(token)
     return out
+
+
+def write(path: Path, data: bytes) -> Path:
+    """A tokenizer's file: written aside first, then renamed."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with aside.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)
+    return path

@@ -8,7 +8,6 @@ by up to three, and everything else are learnt apart.
 
 import hashlib
 import json
-import os
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -20,7 +19,14 @@ from tokenizers import models, pre_tokenizers, trainers
 
 from sensorium.data.errors import DataError
 from sensorium.data.tokenizers.bpe import BYTES, Pieces, merge
-from sensorium.data.tokenizers.frame import check_length, check_text, check_texts, fit, inside
+from sensorium.data.tokenizers.frame import (
+    check_length,
+    check_text,
+    check_texts,
+    fit,
+    inside,
+    write,
+)
 
 KIND = "trained-bpe/1"
 FILE = "tokenizer.json"
@@ -104,17 +110,7 @@ class TrainedBPE:
 
     def save(self, folder: str | Path) -> Path:
         """Write the merges into a checkpoint folder, aside first, then renamed."""
-        path = Path(folder) / FILE
-        aside = path.with_name(f".{FILE}.{os.getpid()}.part")
-        try:
-            with aside.open("wb") as file:
-                file.write(self.data())
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(aside, path)
-        finally:
-            aside.unlink(missing_ok=True)
-        return path
+        return write(Path(folder) / FILE, self.data())
 
     def data(self) -> bytes:
         """The bytes of the file that `save` writes."""

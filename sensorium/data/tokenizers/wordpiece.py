@@ -7,7 +7,6 @@ there.
 """
 
 import hashlib
-import os
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -15,7 +14,14 @@ from typing import Any
 
 from sensorium.data.errors import DataError
 from sensorium.data.tokenizers.bpe import Pieces
-from sensorium.data.tokenizers.frame import check_length, check_text, check_texts, fit, inside
+from sensorium.data.tokenizers.frame import (
+    check_length,
+    check_text,
+    check_texts,
+    fit,
+    inside,
+    write,
+)
 
 KIND = "wordpiece/1"
 FILE = "vocab.txt"
@@ -143,17 +149,7 @@ class WordPiece:
 
     def save(self, folder: str | Path) -> Path:
         """Write the vocabulary into a checkpoint folder, aside first, then renamed."""
-        path = Path(folder) / FILE
-        aside = path.with_name(f".{FILE}.{os.getpid()}.part")
-        try:
-            with aside.open("wb") as file:
-                file.write(self.data())
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(aside, path)
-        finally:
-            aside.unlink(missing_ok=True)
-        return path
+        return write(Path(folder) / FILE, self.data())
 
     def data(self) -> bytes:
         """The bytes of the file that `save` writes."""
