@@ -3,6 +3,7 @@
 import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,6 +27,7 @@ from sensorium.models.question_inputs import Features, Item, QuestionInputs
 from sensorium.nn.answering import Told
 from sensorium.objectives.answering import one_of, soft_bce
 from sensorium.objectives.telling import Weighed
+from sensorium.recipes.made import Made, made
 from sensorium.tasks.answers import answers
 from sensorium.tasks.asking import Answer
 from sensorium.tasks.scores import Scores, to_json
@@ -35,6 +37,7 @@ from sensorium.tasks.vqa_words import normal, stripped
 from sensorium.types import Answered, Scored
 from sensorium.verbs.ask import Asker
 from sensorium.verbs.detect import look
+from sensorium.verbs.load import load_folder
 from sensorium.verbs.model import Model
 
 MOST = 36  # regions of a picture
@@ -46,7 +49,7 @@ class Cut(NamedTuple):
     """Questions to learn from and others to be scored on; `shape` is the pictures' shorter side,
     the side of a patch, and the longest side."""
 
-    train: Questions
+    train: Questions | Made
     test: Questions
     shape: tuple[int, int, int]
 
@@ -57,14 +60,16 @@ class Cut(NamedTuple):
 
 
 def cut(data: str) -> Cut:
-    """The parts of a set: easy_vqa, nlvr, or a folder with the two files of VQA v2.
+    """The parts of a set: easy_vqa, nlvr, nlvr_made, or a folder with the two files of VQA v2.
 
     Of your own folder every tenth picture's questions are the test part.
     """
     if data == "easy_vqa":
         return Cut(easy_vqa(part="train"), easy_vqa(part="test"), (64, 8, 64))
-    if data == "nlvr":
-        return Cut(nlvr(part="train"), nlvr(part="test"), (100, 10, 400))
+    if data in ("nlvr", "nlvr_made"):
+        train = nlvr(part="train")
+        more = train if data == "nlvr" else made(train, seed=0)
+        return Cut(more, nlvr(part="test"), (100, 10, 400))
     whole = own(Path(data))
     kept = [one for one in whole.entries if one.answers]
     parts = [[one for one in kept if tested(one.cluster) == last] for last in (False, True)]
@@ -79,7 +84,9 @@ def own(folder: Path) -> Questions:
     DataError: it is no such folder, or holds several such files.
     """
     if not folder.is_dir():
-        raise DataError(f"{folder}: no such set; there are easy_vqa and nlvr, or give a folder")
+        raise DataError(
+            f"{folder}: no such set; there are easy_vqa, nlvr and nlvr_made, or give a folder"
+        )
     found = [sorted(folder.glob(f"*{kind}.json")) for kind in ("questions", "annotations")]
     if [len(files) for files in found] != [1, 1]:
         counts = " and ".join(str(len(files)) for files in found)
@@ -105,6 +112,18 @@ def seen_by(detector: Model, parts: Cut) -> dict[str, list[Features]]:
                 looked[key] = [regions(detector, image, one.id) for image in data[i].images]
             out[one.id] = looked[key]
     return out
+
+
+def detected_by(
+    detector: str | None, found: Callable[[], Cut]
+) -> Callable[[], Mapping[str, Sequence[Features]] | None]:
+    """What a detector's checkpoint sees in the pictures of all questions; None: nobody looks."""
+
+    @cache
+    def features() -> Mapping[str, Sequence[Features]] | None:
+        return None if detector is None else seen_by(load_folder(detector), found())
+
+    return features
 
 
 def regions(detector: Model, image: bytes, name: str) -> Features:
@@ -177,7 +196,7 @@ def shares(given: Sequence[str], table: dict[str, int]) -> list[float]:
     return out
 
 
-def learnable(data: Questions, table: dict[str, int], words: WordPiece, room: int) -> Subset:
+def learnable(data: Questions | Made, table: dict[str, int], words: WordPiece, room: int) -> Subset:
     """The questions of which an answer is in the table; a warning counts what is left out and cut.
 
     `room` is what a question's tokens may take of `words.length`.
@@ -300,7 +319,7 @@ def without_picture(entries: Sequence[Entry]) -> Callable[[Sequence[Question]], 
     """Answers a question with what was most often right for the same words, else over all."""
     whole: Counter[str] = Counter()
     by: dict[str, Counter[str]] = {}
-    for one in entries:
+    for one in (one for one in entries if one.answers):
         said = [normal(a) for a in one.answers] if len(one.answers) > 1 else list(one.answers)
         whole.update(said)
         by.setdefault(worded(one.text), Counter()).update(said)

@@ -82,8 +82,9 @@ def vqa(
     Args:
         system: vilt and albef see pixels; visualbert, uniter, lxmert and vilbert what the boxes of
             the data cut out, through a small convolution that is learnt with them.
-        data: easy_vqa, nlvr (statements, true or false), or a folder with the two files of VQA v2
-            and one folder of pictures.
+        data: easy_vqa, nlvr (statements, true or false), nlvr_made (those to be scored on; to
+            learn from also made ones about scenes put together anew), or a folder with the two
+            files of VQA v2 and one folder of pictures.
         start: a checkpoint folder of the same system to go on from, pre-trained or fine-tuned; its
             words and its way of seeing are kept.
         steps: optimiser steps.
