@@ -41,14 +41,15 @@ class Aligns(Protocol):
 
 
 class Posed(NamedTuple):
-    """The pairs, their texts with hidden words, whom each row may be confused with, and the
-    numbers that will draw one of them."""
+    """The pairs, their texts with hidden words, whom each row may be confused with, the numbers
+    that will draw one of them, and those of the pictures."""
 
     of: Joint
     hidden: Ids
     asked: Hidden
     may: Bool[Tensor, "b b"]
     draw: Float[Tensor, "b 2"]
+    picture: Int[Tensor, " b"] | None = None
 
 
 class Answers(NamedTuple):
@@ -74,7 +75,8 @@ class Aligned(nn.Module):
 
     Args:
         teacher: a net like the one that is trained; only its parameters' names and shapes matter.
-        queue: the teacher's last vectors.
+        queue: the teacher's last vectors; a `named` one where the batches (`Case.picture`) say
+            which picture each text is of.
         words: what masking must know of the tokenizer.
         slow: how the teacher follows and counts.
         losses: those of "itc", "itm", "mlm" that are asked.
@@ -100,16 +102,19 @@ class Aligned(nn.Module):
         self.teacher, self.queue = teacher.requires_grad_(False), queue
         self.words, self.slow, self.losses, self.hard = words, slow, tuple(losses), hard
         self.register_buffer("steps", torch.zeros(1, dtype=torch.long))
-        self.fresh: tuple[Tensor, Tensor] | None = None
+        self.fresh: tuple[Tensor, Tensor, Tensor | None] | None = None
 
     def pose(self, net: nn.Module, batch: Any, g: torch.Generator) -> Posed:
         if int(self.get_buffer("steps")) == 0:
             copy(self.teacher, net)
-        of = opened(batch).of
+        of, picture = opened(batch).of, opened(batch).picture
         hidden, asked = hide_words(of.text, self.words, masked_words.ALBEF, g)
         number = numbered(of.text)  # an equal text is right for the picture as well
         draw = torch.rand(len(number), 2, generator=g).to(number.device)
-        return Posed(of, hidden, asked, number[:, None] != number[None, :], draw)
+        may = number[:, None] != number[None, :]
+        if picture is not None:
+            may = may & (picture[:, None] != picture[None, :])
+        return Posed(of, hidden, asked, may, draw, picture)
 
     def count(self, question: Posed) -> dict[str, int]:
         b, wrong = len(question.may), int(question.may.any(1).sum())
@@ -162,8 +167,11 @@ class Aligned(nn.Module):
         marked together."""
         asked = [question] if isinstance(question, Posed) else question
         soft = self.share()
-        known = keys(answers.image_key.detach(), answers.text_key.detach(), self.queue)
-        self.fresh = known.image[: known.fresh], known.text[: known.fresh]
+        pictures = [q.picture for q in asked if q.picture is not None]
+        number = torch.cat(pictures) if pictures else None
+        known = keys(answers.image_key.detach(), answers.text_key.detach(), self.queue, number)
+        fresh = None if known.number is None else known.number[: known.fresh]
+        self.fresh = known.image[: known.fresh], known.text[: known.fresh], fresh
         sums = {}
         if "itc" in self.losses:
             said = Vectors(*answers[:4])

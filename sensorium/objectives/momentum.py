@@ -16,6 +16,9 @@ from torch import Tensor, nn
 from sensorium.objectives.ranks import agree, gather, parts, position
 
 
+NOBODY = -100  # the number of pictures that a queue begins with
+
+
 class Slow(NamedTuple):
     """How slowly the teacher follows, and how much its opinion counts.
 
@@ -37,11 +40,16 @@ class Queue(nn.Module):
     Args:
         size: k; at least a global batch.
         width: e.
+        named: whether it also keeps the numbers of their pictures, so that all pairs of one picture
+            are right (fine-tuning on retrieval, where a picture has several captions).
     """
 
-    def __init__(self, size: int, width: int, seed: int = 0):
+    def __init__(self, size: int, width: int, seed: int = 0, named: bool = False):
         super().__init__()
         g = torch.Generator().manual_seed(seed)
+        self.named = named
+        if named:
+            self.register_buffer("number", torch.full((size,), NOBODY))
         for name in ("image", "text"):
             self.register_buffer(name, F.normalize(torch.randn(size, width, generator=g), dim=1))
         self.register_buffer("place", torch.zeros(1, dtype=torch.long))
@@ -51,12 +59,20 @@ class Queue(nn.Module):
         return self.get_buffer(name)
 
     @torch.no_grad()
-    def push(self, image: Float[Tensor, "b e"], text: Float[Tensor, "b e"]) -> None:
+    def push(
+        self,
+        image: Float[Tensor, "b e"],
+        text: Float[Tensor, "b e"],
+        number: Int[Tensor, " b"] | None = None,
+    ) -> None:
         """Puts a batch in the place of the oldest.
 
         Raises:
-            ValueError: the batch is larger than the queue.
+            ValueError: the batch is larger than the queue, or pictures have numbers and the queue
+                keeps none, or the other way round.
         """
+        if (number is None) == self.named:
+            raise ValueError("a queue keeps the numbers of all its pictures, or of none")
         size, place = len(self.keys("image")), self.get_buffer("place")
         if len(image) > size:
             raise ValueError(
@@ -65,31 +81,52 @@ class Queue(nn.Module):
         at = (place + torch.arange(len(image), device=place.device)) % size
         for name, new in (("image", image), ("text", text)):
             self.keys(name)[at] = new.to(self.keys(name).dtype)
+        if number is not None:
+            self.get_buffer("number")[at] = number
         place.copy_((place + len(image)) % size)
 
 
 class Keys(NamedTuple):
     """What the pairs of all ranks are set against: the teacher's vectors of this batch, then the
-    queue's. Row i of this rank belongs to key `own[i]`."""
+    queue's. Row i of this rank belongs to key `own[i]`; where pictures have a `number`, to all keys
+    of the same one."""
 
     image: Float[Tensor, "k e"]
     text: Float[Tensor, "k e"]
     own: Int[Tensor, " b"]
     fresh: int  # how many of the keys are this batch's
+    number: Int[Tensor, " k"] | None = None
+
+    def right(self, dtype: torch.dtype) -> Float[Tensor, "b k"]:
+        """How right each key is to each of this rank's rows; a row's shares add up to 1."""
+        if self.number is not None:
+            same = (self.number[self.own, None] == self.number[None, :]).to(dtype)
+            return same / same.sum(dim=1, keepdim=True)
+        out = torch.zeros(len(self.own), len(self.image), dtype=dtype, device=self.own.device)
+        return out.scatter_(1, self.own[:, None], 1.0)
 
 
 @torch.no_grad()
-def keys(image: Float[Tensor, "b e"], text: Float[Tensor, "b e"], queue: Queue) -> Keys:
+def keys(
+    image: Float[Tensor, "b e"],
+    text: Float[Tensor, "b e"],
+    queue: Queue,
+    number: Int[Tensor, " b"] | None = None,
+) -> Keys:
     """The teacher's vectors of all ranks' pairs and of the queue; all ranks must call it."""
     ranks = dist.group.WORLD if dist.is_initialized() else None
     sizes = agree(len(image), {"the width of keys": image.shape[1]}, image.device, ranks)
     own = parts(sizes)[position(ranks)[0]]
     images, texts = (gather(x.contiguous(), sizes, ranks) for x in (image, text))
+    numbers = None
+    if number is not None:
+        numbers = torch.cat([gather(number, sizes, ranks), queue.get_buffer("number")])
     return Keys(
         torch.cat([images, queue.keys("image").to(image.dtype)]),
         torch.cat([texts, queue.keys("text").to(text.dtype)]),
         torch.arange(own.start, own.stop, device=image.device),
         sum(sizes),
+        numbers,
     )
 
 
@@ -107,7 +144,8 @@ def contrast(
 ) -> Float[Tensor, ""]:
     """Half the sum of both directions, of this rank's rows (ALBEF, equations 1 and 6).
 
-    Each row's target is (1 - soft) * its own key + soft * the teacher's softmax, without gradient.
+    Each row's target is (1 - soft) * its own key (or, evenly, those of its picture) + soft * the
+    teacher's softmax, without gradient.
     """
     total = torch.zeros((), device=temperature.device)
     for asks, teacher, answers in (
@@ -117,8 +155,7 @@ def contrast(
         logits = asks @ answers.T / temperature
         with torch.no_grad():
             target = soft * (teacher @ answers.T / temperature).softmax(dim=1)
-            rest = torch.as_tensor(1 - soft, dtype=target.dtype, device=target.device)
-            target[torch.arange(len(target), device=target.device), known.own] += rest
+            target = target + (1 - soft) * known.right(target.dtype)
         total = total - (target * logits.log_softmax(dim=1)).sum() / 2
     return total
 

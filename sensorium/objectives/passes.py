@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from sensorium.types import Detected, Detections, Fused, Fuses, Joint, JointPair, Scored
@@ -21,13 +21,14 @@ class Case(NamedTuple):
 
     `right`: the rows whose text is of their picture (None: all). `said`: what a detector said of
     the regions. `score`: how right each answer is to the text as a question (0 everywhere: the text
-    is no question).
+    is no question). `picture`: a number of each picture, where several texts are of one.
     """
 
     of: Joint
     right: Bool[Tensor, " b"] | None = None
     said: Detections | None = None
     score: Float[Tensor, "b v"] | None = None
+    picture: Int[Tensor, " b"] | None = None
 
     def pairs(self) -> Bool[Tensor, " b"]:
         """`right`, written out."""

@@ -13,6 +13,7 @@ from sensorium.forms.align_fuse import AlignFuse
 from sensorium.objectives.aligned import Aligned, Posed, matching
 from sensorium.objectives.masked_words import Vocabulary
 from sensorium.objectives.momentum import Keys, Queue, Slow, Vectors, contrast
+from sensorium.objectives.passes import Case
 from sensorium.types import Joint
 from tests.models.drawn import uniform
 from tests.objectives.align_net import EMBED, VOCAB, align_fuse, pairs
@@ -233,3 +234,36 @@ def test_the_queue_runs_in_a_ring() -> None:
     with pytest.raises(ValueError, match="a queue of 5 cannot hold a batch of 6"):
         queue.push(torch.zeros(6, 2), torch.zeros(6, 2))
     assert math.isclose(float(Queue(3, 4).keys("text").norm(dim=1).mean()), 1, rel_tol=1e-6)
+
+
+def test_all_texts_of_a_picture_are_right_in_batch_and_queue() -> None:
+    """As ALBEF is fine-tuned on retrieval, beside its own lines as loops."""
+    net, teacher = align_fuse(), align_fuse()
+    del teacher.heads["itm"]
+    queue = Queue(6, EMBED, seed=1, named=True)
+    queue.get_buffer("number")[:3] = torch.tensor([7, 5, 9])
+    made = Aligned(teacher, queue, WORDS, Slow(0.9, 0.4, ramp=4), ("itc", "itm")).double()
+    made.get_buffer("steps").fill_(3)
+    number = torch.tensor([5, 7, 5, 2])
+    question = made.pose(net, Case(pairs(4), picture=number), torch.Generator().manual_seed(0))
+    assert question.may.tolist() == (number[:, None] != number[None, :]).tolist()
+    with torch.no_grad():
+        answers = made.encode(net, question)
+        found = made.mark(answers, question)
+    total, every = 0.0, [*number.tolist(), 7, 5, 9, -100, -100, -100]
+    for asks, slow, fresh, old in (
+        (answers.image, answers.image_key, answers.text_key, queue.keys("text")),
+        (answers.text, answers.text_key, answers.image_key, queue.keys("image")),
+    ):
+        keys = torch.cat([fresh, old.double()])
+        for i in range(4):
+            near = keys @ asks[i] / net.temperature
+            opinion = (keys @ slow[i] / net.temperature).softmax(0)
+            same = torch.tensor([float(one == number[i]) for one in every], dtype=torch.float64)
+            target = 0.3 * opinion + 0.7 * same / same.sum()
+            total -= float((target * near.log_softmax(0)).sum().detach()) / 2
+    assert float(found["itc"]) == pytest.approx(total, rel=1e-9)
+    made.after_step(net)
+    assert queue.get_buffer("number").tolist() == [5, 7, 5, 2, -100, -100]
+    with pytest.raises(ValueError, match="numbers of all its pictures, or of none"):
+        queue.push(answers.image, answers.text)
