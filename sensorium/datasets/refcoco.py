@@ -29,7 +29,7 @@ def refcoco(
             listed, the split has no reference, a picture is missing.
     """
     path, source = Path(refs), Path(instances)
-    rows = plain_pickle(path) if path.suffix in (".p", ".pkl", ".pickle") else whole(path)
+    rows = listed(path)
     files, boxes = objects(source)
     entries, named = [], []
     for where, row in items(path, {"refs": rows}, "refs"):
@@ -53,6 +53,19 @@ def refcoco(
     unique(path, [one.id for _, one in entries])
     there(path, pictures, named)
     return References(pictures, entries)
+
+
+def splits(refs: str | Path) -> list[str]:
+    """The splits that a file of references has. DataError: as `refcoco`."""
+    path = Path(refs)
+    return sorted(
+        {field(at, row, "split") for at, row in items(path, {"refs": listed(path)}, "refs")}
+    )
+
+
+def listed(path: Path) -> Any:
+    """The references of a file, a pickle of plain values or JSON."""
+    return plain_pickle(path) if path.suffix in (".p", ".pkl", ".pickle") else whole(path)
 
 
 def objects(path: Path) -> tuple[dict[str, str], dict[str, dict[str, Box]]]:
