@@ -7,11 +7,29 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from sensorium.claims import clip, clip_page, vit, vit_page
+from sensorium.claims import (
+    clip,
+    clip_page,
+    lxmert,
+    lxmert_page,
+    uniter,
+    uniter_page,
+    vilbert,
+    vilbert_page,
+    visualbert,
+    visualbert_page,
+    vit,
+    vit_page,
+)
+from sensorium.claims.page import Page
 from sensorium.claims.record import Record, complete, write
 
-SYSTEMS: dict[str, tuple[ModuleType, ModuleType]] = {
+SYSTEMS: dict[str, tuple[ModuleType, ModuleType | Page]] = {
     "clip": (clip, clip_page),
+    "lxmert": (lxmert, lxmert_page.PAGE),
+    "uniter": (uniter, uniter_page.PAGE),
+    "vilbert": (vilbert, vilbert_page.PAGE),
+    "visualbert": (visualbert, visualbert_page.PAGE),
     "vit": (vit, vit_page),
 }
 
