@@ -8,6 +8,8 @@ A spec is a JSON object and holds everything that decides the outcome; a checkpo
     pillow-square/1        Pillow resizes to `size` x `size` px whatever the shape
     canvas/1               Pillow fits the whole picture on a square canvas of `size` px, centred;
                            what is left over shows `background`
+    pillow-padded/1        the whole picture centred on a square of its longer side that shows
+                           `background`, then that to `size` px by Pillow: LLaVA 1.5
     turbo-shorter-crop/1   as their `pillow-` namesakes, within one grey level (bicubic: two for
     turbo-square/1         about one value in a million): JPEG by simplejpeg, resize by torch
     plain-square/1         bilinear without anti-aliasing, in float, to `size` x `size` px: what
@@ -50,6 +52,7 @@ NAMES = (
     "pillow-shorter/1",
     "plain-shorter/1",
     "pillow-shorter-floor/1",
+    "pillow-padded/1",
 )
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -68,6 +71,15 @@ def openai_clip(size: int = 224) -> Spec:
     """
     spec = _spec("pillow-shorter-crop/1", size, "bicubic", "after-resize", CLIP_MEAN, CLIP_STD)
     return spec | {"resize": size, "exif": False}
+
+
+def padded_clip(size: int = 336) -> Spec:
+    """What LLaVA 1.5 reads: the whole picture on a square of the mean colour, then CLIP's resize.
+
+    llava/mm_utils.py, `expand2square` and `process_images`; the ground is int(255 * CLIP's mean).
+    """
+    spec = _spec("pillow-padded/1", size, "bicubic", "drop-alpha", CLIP_MEAN, CLIP_STD)
+    return spec | {"background": [int(255 * m) for m in CLIP_MEAN], "exif": False}
 
 
 def timm_vit(size: int = 224, crop: float = 0.9) -> Spec:
@@ -171,7 +183,7 @@ def check(spec: Mapping[str, Any]) -> None:
     plain = str(name).startswith("plain-")
     wanted |= {"order"} if not plain else set()
     wanted |= {"resize"} if "shorter" in str(name) else set()
-    wanted |= {"background"} if name == "canvas/1" else set()
+    wanted |= {"background"} if name in ("canvas/1", "pillow-padded/1") else set()
     wanted |= {"multiple"} if "-floor/" in str(name) else set()
     if wanted != spec.keys():
         odd = sorted(wanted ^ spec.keys())

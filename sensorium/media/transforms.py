@@ -115,6 +115,16 @@ def _canvas(spec: Spec, source: Source, name: str | None, budget: Budget) -> Pix
     return np.array(ground)
 
 
+def _pillow_padded(spec: Spec, source: Source, name: str | None, budget: Budget) -> Pixels:
+    image, name = _open(spec, source, name, budget), called(source, name)
+    width, height = image.size
+    side = max(width, height)
+    _check_resized(image.size, (side, side), name, budget)
+    ground = Image.new("RGB", (side, side), tuple(spec["background"]))
+    ground.paste(image, ((side - width) // 2, (side - height) // 2))
+    return _rgb_array(_resize(spec, ground, (spec["size"],) * 2, name), name)
+
+
 def _turbo_shorter_crop(spec: Spec, source: Source, name: str | None, budget: Budget) -> Pixels:
     array, name = _fast_rgb(spec, source, name, budget), called(source, name)
     width, height = shorter_size(array.shape[1], array.shape[0], spec["resize"])
@@ -195,6 +205,7 @@ _PIXELS: dict[str, Callable[[Spec, Source, str | None, Budget], Pixels]] = {
     "pillow-shorter/1": _pillow_shorter,
     "plain-shorter/1": _plain_shorter,
     "pillow-shorter-floor/1": _pillow_floor,
+    "pillow-padded/1": _pillow_padded,
 }
 
 

@@ -9,6 +9,7 @@ from sensorium.models import (
     decoder_layouts,
     frcnn_layouts,
     llama_layouts,
+    llava_layouts,
     lxmert_layouts,
     single_stream_layouts,
     vilbert_layouts,
@@ -25,7 +26,7 @@ LAYOUTS: dict[str, Published] = {
         *(vilt_layouts, albef_layouts),
         *(clip_layouts, vit_layouts, llama_layouts, decoder_layouts),
         *(bert_layouts, single_stream_layouts, lxmert_layouts, vilbert_layouts, frcnn_layouts),
-        whisper_layouts,
+        *(whisper_layouts, llava_layouts),
     )
     for one in module.LAYOUTS
 }

@@ -12,6 +12,7 @@ from sensorium.models.scored import IDS, scored, writes
 from sensorium.types import Classifies, Embeds
 from sensorium.verbs.model import Model
 from sensorium.verbs.reading import answer_of_reading, probes_of_reading
+from sensorium.verbs.shown import answer_of_shown, inputs_of_shown, shows
 from sensorium.verbs.speech.probe import heard, listens, sounds
 from sensorium.weights.errors import WeightsError
 from sensorium.weights.probes import Drift, Probe, verify
@@ -37,6 +38,8 @@ def answer(model: Model, probe: Probe) -> dict[str, Tensor]:
     if probe.verb == "hear":
         sound = probe.inputs["sound"]
         return heard(model.net, sound if isinstance(sound, bytes) else str(sound).encode())
+    if probe.verb == "show":
+        return answer_of_shown(model, probe)
     if probe.verb in ("read", "fuse"):
         return answer_of_reading(model, probe)
     image = probe.inputs["image"]
@@ -74,6 +77,9 @@ def probes_of(
         given = texts if model.words is not None else [""] * len(numbers)
         pairs = [{"text": t, "ids": n} for t, n in zip(given, numbers, strict=False)]
         asked = [Probe("score", inputs, {}, source) for inputs in pairs]
+        return [p._replace(values=answer(model, p)) for p in asked]
+    if shows(model.net):
+        asked = [Probe("show", one, {}, source) for one in inputs_of_shown(model, images, texts)]
         return [p._replace(values=answer(model, p)) for p in asked]
     if listens(model.net):
         asked = [Probe("hear", {"sound": sound}, {}, source) for sound in sounds()]

@@ -1,0 +1,63 @@
+"""How a model that reads pictures among words proves itself: what follows a picture and a text."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeGuard
+
+import torch
+from torch import Tensor, nn
+
+from sensorium.data.ragged import lay
+from sensorium.forms.prefix import Prefix
+from sensorium.models.scored import IDS
+from sensorium.nn.pictured import Pictures
+from sensorium.weights.errors import WeightsError
+from sensorium.weights.probes import Probe
+
+
+def shows(net: nn.Module) -> TypeGuard[Prefix]:
+    """Whether a net reads pictures among words."""
+    return isinstance(net, Prefix)
+
+
+def inputs_of_shown(
+    model: Any, images: Sequence[bytes], texts: Sequence[str]
+) -> list[dict[str, Any]]:
+    """What its probes are given: a picture and a text each, or ids where it has no tokenizer."""
+    numbers = [" ".join(map(str, one)) for one in IDS]
+    given = texts if model.words is not None else [""] * len(numbers)
+    rows = zip(images, given, numbers, strict=False)
+    return [{"image": image, "text": text, "ids": ids} for image, text, ids in rows]
+
+
+def answer_of_shown(model: Any, probe: Probe) -> dict[str, Tensor]:
+    """The pixels, the ids, and the logits of what follows the picture and the text."""
+    image = probe.inputs["image"]
+    if not isinstance(image, bytes) or not shows(model.net):
+        raise WeightsError("a probe shows a picture, which is not given, or the model reads none")
+    pixels = model.transform(image)
+    ids = [int(one) for one in str(probe.inputs["ids"]).split()]
+    if model.words is not None:
+        ids = model.words.encode(str(probe.inputs["text"]))
+    last = behind(model.net, pixels[None], ids)[-1].float().cpu()
+    return {"pixels": pixels, "ids": torch.tensor(ids), "logits": last}
+
+
+@torch.inference_mode()
+def behind(net: Prefix, image: Tensor, ids: Sequence[int]) -> Tensor:
+    """Logits of what follows each token: first the tokens of the pictures, then these ids."""
+    parameter = next(net.parameters())
+    holes = net.patches * len(image)
+    text = lay([[0] * holes + list(ids)])
+    placed: Mapping[str, Tensor] = {
+        key: x.to(parameter.device) for key, x in text._asdict().items() if x is not None
+    }
+    place = torch.arange(holes, device=parameter.device)
+    pictures = Pictures(image.to(parameter.device, parameter.dtype), place)
+    return net(pictures, text._replace(**placed))
+
+
+def drawn(net: Prefix) -> Tensor:
+    """Logits behind two drawn pictures and fixed ids, by which two nets are compared."""
+    g = torch.Generator().manual_seed(0)
+    image = torch.randn((2, 3, net.pixels, net.pixels), generator=g)
+    return behind(net, image, IDS[0]).float()
