@@ -197,7 +197,7 @@ def karpathy(parts: dict[str, list[Picture]], out: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("nlvr", type=Path, help="the folder of nlvr's scenes")
     parser.add_argument("out", type=Path, help="where the four folders go")
     asked = parser.parse_args()

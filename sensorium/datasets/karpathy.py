@@ -1,4 +1,4 @@
-"""Captions in Karpathy's files: `dataset_coco.json`, `dataset_flickr30k.json`, `dataset_flickr8k.json`.
+"""Captions in Karpathy's files: `dataset_coco.json`, `dataset_flickr30k.json` and so on.
 
 Karpathy and Li, "Deep Visual-Semantic Alignments for Generating Image Descriptions" (2015). Their
 splits are those on which retrieval is reported: 1,000 pictures of Flickr30k, 5,000 of COCO.

@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 from sensorium.objectives.ranks import agree, gather, parts, position
 
-
 NOBODY = -100  # the number of pictures that a queue begins with
 
 

@@ -1,7 +1,7 @@
 """Folders as the published sets of questions have them: which file is which part, where the
 pictures are, and at what size a small net sees them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -97,13 +97,17 @@ def halves(parts: Mapping[str, P], folder: str) -> tuple[P, P]:
 
 
 def shape(data: Questions) -> tuple[int, int, int]:
+    """As `sized`, of some of the pictures that are asked about."""
+    step = max(1, len(data) // SEEN)
+    return sized([data[i].images[0] for i in range(0, len(data), step)])
+
+
+def sized(pictures: Sequence[bytes]) -> tuple[int, int, int]:
     """The shorter side of pictures as a small net sees them, the side of a patch, the longest side.
 
     Small pictures keep their size; the patch is the smallest of which a picture has at most MOST.
     """
-    step = max(1, len(data.entries) // SEEN)
-    seen = [open_image(data[i].images[0], name=data.ids[i]).size for i in range(0, len(data), step)]
-    sides = sorted((min(size), max(size)) for size in seen)
+    sides = sorted((min(size), max(size)) for size in (open_image(one).size for one in pictures))
     near, far = sides[len(sides) // 2]
     short = min(near, SHORT)
     long = min(LONGEST, round(far * short / near))

@@ -1,5 +1,6 @@
 """Questions about pictures, asked of a loaded model that answers them."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -16,10 +17,11 @@ from sensorium.data.tokenizers import Tokenizer, WordPiece
 from sensorium.media import Source, read_image_bytes, transform
 from sensorium.models.question_inputs import Features, Item, QuestionInputs, Sees
 from sensorium.nn.answering import OfAnswers
+from sensorium.nn.heads import Task
 from sensorium.types import Fuses, Ids, Joint
 
 BATCH = 64
-SCORES = ("softmax", "sigmoid", "decoder", "places")
+SCORES = ("softmax", "sigmoid", "decoder", "places", "match")
 NAME = "the question"
 
 
@@ -30,7 +32,8 @@ class Asking(NamedTuple):
         sees: how it sees a picture.
         head: the head that answers.
         scores: "softmax" (one answer is right), "sigmoid" (each by itself), "decoder" (answers are
-            read word by word), "places" (one of the picture's regions is right, by its place).
+            read word by word), "places" (one of the picture's regions is right, by its place),
+            "match" (how well the text goes with the picture: the last of the head's numbers).
     """
 
     sees: Sees
@@ -108,7 +111,9 @@ class Asker:
         """The same of questions that were read."""
         joint = self.placed(self.inputs.joint(items))
         if self.how.scores != "decoder":
-            logits = self.net.ask(self.how.head, joint).float()
+            logits = self.logits(joint)
+            if self.how.scores == "match":
+                return logits.softmax(dim=1)[:, 1:] if logits.shape[1] > 1 else logits.sigmoid()
             return logits.sigmoid() if self.how.scores == "sigmoid" else logits.softmax(dim=1)
         head = self.net.heads[self.how.head]
         if not isinstance(head, OfAnswers) or not isinstance(joint, Joint):
@@ -116,6 +121,25 @@ class Asker:
         answers: Ids = self.placed(self.known)
         ids, shares = head.rank(self.net.fuse, joint, answers, len(self.answers))
         return torch.zeros_like(shares, dtype=torch.float32).scatter_(1, ids, shares.float())
+
+    def logits(self, joint: Any) -> Float[Tensor, "b v"]:
+        """The numbers of the head, which is asked with the batch, or given the pooled vector."""
+        head = self.net.heads[self.how.head]
+        if isinstance(head, Task):
+            return self.net.ask(self.how.head, joint).float()
+        return head(self.net.fuse(joint).pooled).float()
+
+    @torch.no_grad()
+    def match(self, images: Sequence[bytes], texts: Sequence[str]) -> Float[np.ndarray, " b"]:
+        """How well each picture goes with its text; regions are those of the picture's digest."""
+        out = []
+        for i in range(0, len(texts), BATCH):
+            pairs = zip(images[i : i + BATCH], texts[i : i + BATCH], strict=True)
+            some = [Question((image,), text, (), digest(image), "") for image, text in pairs]
+            joint = self.placed(self.inputs.joint([self.inputs(one) for one in some]))
+            said = self.logits(joint)
+            out.append(said[:, -1] - (said[:, 0] if said.shape[1] > 1 else 0))
+        return torch.cat(out).double().cpu().numpy()
 
     def placed(self, batch: Any) -> Any:
         """A batch on the net's device, numbers in its precision."""
@@ -178,6 +202,11 @@ class Asker:
         own = () if boxes is None else (tuple(boxes),)
         data = read_image_bytes(image)  # type: ignore[arg-type]
         return self.inputs(Question((data,), question, (), NAME, NAME, boxes=own))
+
+
+def digest(image: bytes) -> str:
+    """What names a picture by its content."""
+    return hashlib.sha256(image).hexdigest()
 
 
 def told(words: WordPiece, answer: str) -> list[int]:
