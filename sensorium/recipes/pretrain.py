@@ -99,6 +99,7 @@ def pretrain(
     objectives: str,
     see: Literal["regions", "patches", "pixels"],
     effort: Effort,
+    shape: tuple[int, int, int] | None = None,
 ) -> Run:
     """The run of a system on captioned pictures.
 
@@ -107,6 +108,8 @@ def pretrain(
         objectives: names with commas between.
         see: what the net is shown: what the known boxes cut out ("regions"), a grid of squares in
             place of them ("patches"), or whole pictures ("pixels", of nets that read those).
+        shape: the pictures' shorter side, the side of a patch and the longest side, in pixels;
+            None: those of the data.
 
     Raises:
         ValueError: no such data or objectives, or an objective that these pictures cannot answer.
@@ -114,7 +117,8 @@ def pretrain(
     names = chosen(system, objectives, see)
     parts = {part: told(data, part) for part in ("train", "test")}
     words = train_wordpiece(parts["train"].words(), 4000, LENGTH, truncate=True)
-    model, sees, look = net_of(system, data, words)
+    shape = shape or PICTURES[data]
+    model, sees, look = net_of(system, shape, words)
     labels, attributes = parts["train"].of.labels, parts["train"].of.attributes
     inner = model.args.get("of", {"args": {}})["args"]
     crop = 3 * CROP**2
@@ -124,7 +128,7 @@ def pretrain(
     inputs = TellingInputs(
         QuestionInputs(look, words, sees),
         labels,
-        grid=PICTURES[data][1] * 2 if see == "patches" else None,
+        grid=shape[1] * 2 if see == "patches" else None,
         two=system.two,
         asked=ASKED if "qa" in names else 0.0,
     )
@@ -197,10 +201,10 @@ def chosen(system: System, objectives: str, see: str) -> list[str]:
 
 
 def net_of(
-    system: System, data: str, words: WordPiece
+    system: System, shape: tuple[int, int, int], words: WordPiece
 ) -> tuple[Declaration, Sees, Transform | None]:
     """The system at a size for two cores, and how it sees pictures."""
-    short, patch, longest = PICTURES[data]
+    short, patch, longest = shape
     wanted = Wanted(
         vocab=words.vocab,
         length=LENGTH,
