@@ -12,6 +12,7 @@ from sensorium.datasets.folder import folder, labelled_folder
 from sensorium.datasets.grocery import grocery
 from sensorium.datasets.openstax import captions
 from sensorium.datasets.speech import LIBRISPEECH, LJSPEECH, Recordings
+from sensorium.recipes import judged
 from sensorium.tasks.linear_probe import linear_probe
 from sensorium.tasks.retrieval import retrieve
 from sensorium.tasks.scores import Scores, to_json
@@ -34,6 +35,10 @@ class Asked(NamedTuple):
 
     def about(self, split: str) -> dict[str, Any]:
         return {"split": split, "model": self.model.fingerprint()}
+
+    def said(self) -> dict[str, Any]:
+        """What tasks of questions are told beside the questions."""
+        return {"path": self.path, "about": self.about("held out"), "progress": self.say}
 
 
 def emoji_retrieval(a: Asked) -> Scores:
@@ -96,6 +101,31 @@ def ljspeech_transcription(a: Asked) -> Scores:
     return _transcription(a, LJSPEECH)
 
 
+def questions(a: Asked) -> Scores:
+    """questions in VQA v2's two files (--data FOLDER), of a model that answers"""
+    return judged.questions(a.model, needed(a.data), a.said())
+
+
+def pairs(a: Asked) -> Scores:
+    """statements about two pictures in NLVR2's files (--data FOLDER): accuracy, consistency"""
+    return judged.pairs(a.model, needed(a.data), a.said())
+
+
+def entailment(a: Asked) -> Scores:
+    """visual entailment in SNLI-VE's files (--data FOLDER)"""
+    return judged.entailed(a.model, needed(a.data), a.said())
+
+
+def grounding(a: Asked) -> Scores:
+    """referring expressions in RefCOCO's files (--data FOLDER): the picked box overlaps by half"""
+    return judged.referred(a.model, needed(a.data), a.said())
+
+
+def reranking(a: Asked) -> Scores:
+    """retrieval by reading pairs (--data FOLDER: captions, or Karpathy's file and pictures)"""
+    return judged.reranked(a.model, needed(a.data), a.said())
+
+
 TASKS: dict[str, Callable[[Asked], Scores]] = {
     "emoji.retrieval": emoji_retrieval,
     "openstax.retrieval": openstax_retrieval,
@@ -106,6 +136,11 @@ TASKS: dict[str, Callable[[Asked], Scores]] = {
     "zero-shot": folder_zero_shot,
     "flowers.linear-probe": flowers_linear_probe,
     "grocery.linear-probe": grocery_linear_probe,
+    "vqa": questions,
+    "pairs": pairs,
+    "entailment": entailment,
+    "grounding": grounding,
+    "reranking": reranking,
     "librispeech.transcription": librispeech_transcription,
     "ljspeech.transcription": ljspeech_transcription,
 }

@@ -1,0 +1,76 @@
+"""Nets that answer questions, scored on files in their published forms: `sensorium evaluate`."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sensorium.data.questions import Box, Question, Reference
+from sensorium.recipes.parts import HELD, expressions, hypotheses, statements
+from sensorium.recipes.questions import own
+from sensorium.recipes.rank import FIRST, captioned
+from sensorium.tasks.answers import entailment, nlvr2
+from sensorium.tasks.asking import Answer
+from sensorium.tasks.grounding import grounding
+from sensorium.tasks.rerank import rerank
+from sensorium.tasks.scores import Scores
+from sensorium.tasks.vqa import vqa
+from sensorium.types import Embeds
+from sensorium.verbs.ask import Asker
+from sensorium.verbs.model import Model
+
+P = TypeVar("P")
+
+
+def responding(asker: Asker) -> Callable[[Sequence[Question]], list[Answer]]:
+    """A net's likeliest answers; of "places" the number of the region."""
+
+    def respond(some: Sequence[Question]) -> list[Answer]:
+        found = asker.shares(some)
+        names = asker.answers or tuple(map(str, range(found.shape[1])))
+        best = found.argmax(axis=1)
+        return [Answer(names[k], float(row[k])) for k, row in zip(best, found, strict=True)]
+
+    return respond
+
+
+def questions(model: Model, data: str, said: dict[str, Any]) -> Scores:
+    """Questions of VQA v2's two files."""
+    return vqa(responding(asked(model)), own(Path(data)), **said)
+
+
+def pairs(model: Model, data: str, said: dict[str, Any]) -> Scores:
+    """Statements about two pictures, in NLVR2's files: accuracy and consistency."""
+    return nlvr2(responding(asked(model)), held(statements(data)), **said)
+
+
+def entailed(model: Model, data: str, said: dict[str, Any]) -> Scores:
+    """Sentences about pictures, in SNLI-VE's files."""
+    return entailment(responding(asked(model)), held(hypotheses(data)), **said)
+
+
+def referred(model: Model, data: str, said: dict[str, Any]) -> Scores:
+    """Expressions that mean one box, in RefCOCO's files; candidates are all boxes of a picture."""
+    respond = responding(asked(model))
+
+    def pick(some: Sequence[Reference]) -> list[Box]:
+        put = [Question((r.image,), r.text, (), r.id, r.cluster, boxes=(r.boxes,)) for r in some]
+        return [r.boxes[int(a.text)] for r, a in zip(some, respond(put), strict=True)]
+
+    return grounding(pick, held(expressions(data)), **said)
+
+
+def reranked(model: Model, data: str, said: dict[str, Any]) -> Scores:
+    """Retrieval in both directions, ranked by reading both; towers choose, where there are any."""
+    towers = model if isinstance(model.net, Embeds) else None
+    return rerank(asked(model).match, captioned(data).test, first=towers, k=FIRST, **said)
+
+
+def asked(model: Model) -> Asker:
+    """The model as one that is asked."""
+    return Asker(model.net, model.tokenizer, model.manifest)
+
+
+def held(parts: Mapping[str, P]) -> P:
+    """The part that is scored: the first of HELD that there is, else any but train, else that."""
+    names = [*HELD, *sorted(name for name in parts if name != "train"), "train"]
+    return parts[next(name for name in names if name in parts)]
