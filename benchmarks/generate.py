@@ -55,7 +55,10 @@ def main() -> None:
         "prompt of 512, transformers": lambda: 512 / timed(lambda: whole(theirs, ids)),
         "prompt of 512, ours": lambda: 512 / timed(lambda: read(ours, [Request(ids, How(1))])),
         "batch of 8, transformers": lambda: their_decode(theirs, batch, said.tokens),
-        "batch of 8, ours bf16": lambda: our_decode(fast["bf16"], batch, said.tokens),
+        **{
+            f"batch of 8, ours {name}": lambda net=net: our_decode(net, batch, said.tokens)
+            for name, net in fast.items()
+        },
     }
     found: dict[str, float] = {}
     with torch.inference_mode():

@@ -1,7 +1,8 @@
 """A LLaMA that says one token a row in a single call of `nn.kernel`; the rest through torch.
 
 It is the same function of the same weights, in float32 sums: what a prompt's pass computes in
-bfloat16 differs from it by bfloat16's rounding, and no more.
+bfloat16 differs from it by bfloat16's rounding, and no more. With weights in bfloat16, a machine
+that multiplies such pairs rounds what they are multiplied with, as torch does.
 """
 
 import ctypes
@@ -19,7 +20,7 @@ from sensorium.nn.rope import Rope
 from sensorium.nn.slots import Cache
 from sensorium.types import Ids
 
-ROWS = {0: 4, 1: 4, 2: 8, 3: 8}  # up to which a call is faster than torch, by kind of weight
+ROWS = 16  # that a call takes; more go through torch
 WIDEST, LONGEST = 512, 32768  # of a head, and of a row of weights, in the kernel
 KINDS = {torch.float32: 0, torch.bfloat16: 1}
 
@@ -160,11 +161,7 @@ class Swift:
     def extend(self, text: Ids, cache: Cache) -> Float[Tensor, "b v"]:
         """As the net's; for one token a row in one call."""
         b = len(cache.lengths)
-        if (
-            text.rows.shape[1] != 1
-            or b > ROWS[self.words.kind]
-            or cache.layers[0].k.dtype not in KINDS
-        ):
+        if text.rows.shape[1] != 1 or b > ROWS or cache.layers[0].k.dtype not in KINDS:
             return self.net.extend(text, cache)
         self.net.fits(text, cache)
         cache.grow([1] * b)

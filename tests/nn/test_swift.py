@@ -56,6 +56,24 @@ def test_the_kernel_is_torch(tied: bool, bits: int | None, dtype: torch.dtype) -
 
 
 @pytest.mark.compiled
+@pytest.mark.parametrize("bits", [None, 8, 4])
+@pytest.mark.parametrize("rows", [2, 7, 8, 9, 16, 17])
+@torch.inference_mode()
+def test_a_batch_of_any_size_is_torch(rows: int, bits: int | None) -> None:
+    net = net_of(True, torch.float32)
+    slow = net if bits is None else lowered(net, bits).net
+    assert isinstance(slow, Decoder)
+    fast = quick(slow)
+    caches = slow.blank(rows, 8), fast.blank(rows, 8)
+    first = laid([[1 + i % 30, 2] for i in range(rows)], CPU)
+    slow.extend(first, caches[0])
+    fast.extend(first, caches[1])
+    text = laid([[3 + i % 30] for i in range(rows)], CPU)
+    wanted, found = slow.extend(text, caches[0]), fast.extend(text, caches[1])
+    assert float((wanted - found).abs().max() / wanted.abs().max()) <= 1e-5
+
+
+@pytest.mark.compiled
 def test_quick_texts_are_the_slow_ones_and_end_with_the_room() -> None:
     net = net_of(True, torch.float32)
     requests = [
