@@ -14,7 +14,7 @@ from torch import Tensor
 
 from sensorium.data.errors import DataError
 from sensorium.data.joined import Subset
-from sensorium.data.questions import Question
+from sensorium.data.questions import Box, Question
 from sensorium.data.ragged import lay
 from sensorium.data.tokenizers import WordPiece
 from sensorium.datasets.asked import Entry, Questions
@@ -36,11 +36,12 @@ from sensorium.tasks.vqa import vqa as agreed
 from sensorium.tasks.vqa_words import normal, stripped
 from sensorium.types import Answered, Scored
 from sensorium.verbs.ask import Asker
-from sensorium.verbs.detect import look
+from sensorium.verbs.detect import detect, look
 from sensorium.verbs.load import load_folder
 from sensorium.verbs.model import Model
 
 MOST = 36  # regions of a picture
+SURE = 0.5  # the score that a box must have, where a detector's boxes alone are taken
 LEAST = 9  # questions that an answer of several people's must be given to, to be in the table
 Say = Callable[[int, int], None]
 
@@ -124,6 +125,21 @@ def detected_by(
         return None if detector is None else seen_by(load_folder(detector), found())
 
     return features
+
+
+def boxed_by(detector: Model, data: Questions | Made) -> Questions:
+    """The same questions with the boxes that a detector finds, in whole pixels.
+
+    ValueError: the model is no detector.
+    """
+    looked: dict[tuple[str, ...], tuple[tuple[Box, ...], ...]] = {}
+    entries = []
+    for i, one in enumerate(data.entries):
+        if one.files not in looked:
+            found = [detect(detector, image, least=SURE).boxes.round() for image in data[i].images]
+            looked[one.files] = tuple(tuple(map(tuple, some.tolist())) for some in found)
+        entries.append(one._replace(boxes=looked[one.files], names=()))
+    return Questions(data.root, entries)
 
 
 def regions(detector: Model, image: bytes, name: str) -> Features:

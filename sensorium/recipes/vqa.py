@@ -26,6 +26,7 @@ from sensorium.recipes.questions import (
     Marked,
     Problem,
     QuestionScores,
+    boxed_by,
     cut,
     either,
     learnable,
@@ -107,6 +108,7 @@ def detected(
     detector: str,
     system: Literal["visualbert", "uniter", "lxmert", "vilbert"] = "uniter",
     data: str = "easy_vqa",
+    start: str | None = None,
     steps: int = 800,
     batch: int = 128,
     lr: float = 1e-3,
@@ -119,6 +121,8 @@ def detected(
         detector: the checkpoint folder of a detector (`sensorium train detect`).
         system: a system that reads regions.
         data: as of `vqa`.
+        start: a checkpoint folder of the same system to go on from; one that sees what boxes cut
+            out is shown what the detector's boxes do.
         steps: optimiser steps.
         batch: questions a step.
         lr: peak learning rate.
@@ -126,17 +130,24 @@ def detected(
         seed: of everything random.
     """
 
-    @cache
-    def found() -> Cut:
-        return cut(data)
+    crops = start is not None and "of" in folders.load(start).manifest["model"]["args"]
 
     @cache
-    def features() -> Mapping[str, Sequence[Features]]:
-        return seen_by(load_folder(detector), found())
+    def found() -> Cut:
+        parts = cut(data)
+        if not crops:
+            return parts
+        finder = load_folder(detector)
+        boxed = {k: boxed_by(finder, some) for k, some in parts._asdict().items() if k != "shape"}
+        return parts._replace(**boxed)
+
+    @cache
+    def features() -> Mapping[str, Sequence[Features]] | None:
+        return None if crops else seen_by(load_folder(detector), found())
 
     effort = Effort(steps, batch, lr, precision, seed)
     about = {"questions": data, "system": system, "detector": Path(detector).resolve().name}
-    return answering(system, found, features, None, effort, about)
+    return answering(system, found, features, start, effort, about)
 
 
 def answering(
@@ -245,7 +256,7 @@ def going_on(start: str, system: str, head: str, table: dict[str, int]) -> Made:
         raise WeightsError(f"{start}: has no words of WordPiece, so it can be asked nothing")
     words = WordPiece(words.pieces, words.length, words.lower, True, words.longest_word, words.end)
     sees = said(manifest).sees if "asking" in manifest else way(system, spec)
-    sees = sees if head == "vqa" else sees._replace(words="plain")
+    sees = sees if head == "vqa" or sees.words != "masked" else sees._replace(words="plain")
     model = continued(spec, len(table), head)
     how = Answerer(model, sees, None if look is None else transform(look))
     decodes = system in DECODERS and head == "vqa"
@@ -285,5 +296,5 @@ def way(system: str, spec: Mapping[str, Any]) -> Sees:
     if system == "vilt":
         return Sees("patches", words, int(spec["args"]["patch"]))
     if system == "albef":
-        return Sees("pixels", words)
+        return Sees("pixels", "clean")
     return Sees("crops" if "of" in spec["args"] else "features", words)

@@ -18,6 +18,7 @@ from sensorium.recipes.asking import Regions, ask
 from sensorium.recipes.execute import finish
 from sensorium.recipes.questions import (
     Cut,
+    boxed_by,
     cut,
     learnable,
     seen_by,
@@ -125,6 +126,20 @@ def test_from_a_detectors_regions(tmp_path: Path):
     assert said["regions"] == len(only.boxes) and (tmp_path / "out.png").is_file()
     with pytest.raises(ValueError, match="sees regions"):
         model.ask(picture, "no shape?")
+
+
+def test_a_detectors_boxes_take_the_place_of_given_ones(tmp_path: Path):
+    parts = one_shape(tmp_path / "data", 3)
+    look = transform(shorter(50, 200))
+    manifest = {"model": TINY_SMALL.spec(), "transform": look.spec, "tokenizer": None}
+    torch.manual_seed(0)
+    finder = Model(TINY_SMALL.build(), look, None, manifest)
+    found = boxed_by(finder, parts.train)
+    assert [one.text for one in found.entries] == [one.text for one in parts.train.entries]
+    for one in found.entries:
+        boxes = np.array(one.boxes[0])
+        assert len(one.boxes) == 1 and (boxes == boxes.round()).all()
+    assert found.entries[0].boxes is found.entries[1].boxes  # one picture, looked at once
 
 
 # --- answers --------------------------------------------------------------------------------------
