@@ -82,10 +82,17 @@ class Prefix(nn.Module):
         seen = self.look(pictures.image).to(x.dtype)
         return x.index_copy(1, pictures.place, seen[None])
 
+    def behind(self, source: Pictures, text: Ids) -> Float[Tensor, "t d"]:
+        """The state of each token, which what follows it is scored by."""
+        return self.decoder.read(self.words(source, text), text)[0]
+
+    def scores(self, x: Float[Tensor, "*t d"]) -> Float[Tensor, "*t v"]:
+        """Logits of the vocabulary."""
+        return self.decoder.scores(x)
+
     def forward(self, pictures: Pictures, text: Ids) -> Float[Tensor, "t v"]:
         """Logits of what follows each token."""
-        decoder = self.decoder
-        return decoder.scores(decoder.read(self.words(pictures, text), text)[0])
+        return self.scores(self.behind(pictures, text))
 
     def begin(self, x: Float[Tensor, "1 t d"], text: Ids, cache: Cache) -> Float[Tensor, "b v"]:
         """Reads more of each text, given what its tokens are in the first layer (see `words`)."""

@@ -1,9 +1,11 @@
 """Pictures that stand in texts, token by token among the words."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from jaxtyping import Float, Int
 from torch import Tensor
+
+from sensorium.types import Ids
 
 
 class Pictures(NamedTuple):
@@ -14,3 +16,15 @@ class Pictures(NamedTuple):
 
     image: Float[Tensor, "p c y x"]
     place: Int[Tensor, " k"]  # where in the texts each of their tokens stands, picture by picture
+
+
+@runtime_checkable
+class Behind(Protocol):
+    """Gives the states that scores are made of, so that only those that are wanted are scored.
+
+    With a large vocabulary scores are most of what a training step holds; of a conversation about a
+    picture few tokens are learnt.
+    """
+
+    def behind(self, source: Any, text: Ids) -> Float[Tensor, "t d"]: ...
+    def scores(self, x: Float[Tensor, "*t d"]) -> Float[Tensor, "*t v"]: ...

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from sensorium.nn.pictured import Behind, Pictures
 from sensorium.types import Ids
 
 
@@ -14,16 +15,20 @@ class Lesson(NamedTuple):
     """Texts end to end, and which of their tokens are learnt (those of answers, say).
 
     `source` is what an encoder reads, where the net has one: a text for each, or the spectrogram of
-    what was said (Radford et al. 2022, section 2.3: a prompt's tokens are read and not learnt).
+    what was said (Radford et al. 2022, section 2.3: a prompt's tokens are read and not learnt); or
+    the pictures that stand among the words.
     """
 
     text: Ids
     learnt: Bool[Tensor, " t"]
-    source: Ids | Float[Tensor, "b m f"] | None = None
+    source: Ids | Float[Tensor, "b m f"] | Pictures | None = None
 
 
 class Said(NamedTuple):
-    """The log-probability that a net gave each token after those before it; 0 for first ones."""
+    """The log-probability that a net gave each token after those before it; 0 for first ones.
+
+    Tokens that are not learnt may have 0 too.
+    """
 
     chance: Float[Tensor, " t"]
 
@@ -60,10 +65,15 @@ class NextToken:
         return {"next": count}
 
     def encode(self, net: nn.Module, question: Lesson) -> Said:
-        """Log-probabilities, worked out in at least float32."""
+        """Log-probabilities in at least float32; of a `Behind` those of learnt tokens alone."""
         text = question.text
         follows, those = before(text)
-        logits = (net(text) if question.source is None else net(question.source, text))[those]
+        if isinstance(net, Behind):
+            wanted = question.learnt[follows]
+            follows, those = follows[wanted], those[wanted]
+            logits = net.scores(net.behind(question.source, text)[those])
+        else:
+            logits = (net(text) if question.source is None else net(question.source, text))[those]
         wide = logits.to(torch.promote_types(logits.dtype, torch.float32))
         chance = -F.cross_entropy(wide, text.ids[follows], reduction="none")
         return Said(chance.new_zeros(len(text.ids)).index_put((follows,), chance))

@@ -23,6 +23,7 @@ from sensorium.models.layouts import layout
 from sensorium.models.llava import SIZES, TINY, TINY_LINEAR
 from sensorium.models.published import Said
 from sensorium.nn.pictured import Pictures
+from sensorium.objectives.next_token import NextToken
 from sensorium.verbs.open import published
 from sensorium.weights.errors import WeightsError
 from tests.models.drawn import drift, state, uniform
@@ -251,3 +252,23 @@ def test_the_authors_code_gives_the_same(kind: str, tmp_path: Path) -> None:
     }
     assert back.keys() == shapes.keys() - unread
     assert all(torch.equal(back[key], state(shapes)[key]) for key in back)
+
+
+def test_only_what_is_learnt_is_scored_and_the_loss_is_the_same() -> None:
+    """Against the logits of every token, marked by the plain formula."""
+    net = filled(TINY).double()
+    batch = posed(TINY, net, 6).batch
+    batch = batch._replace(learnt=batch.learnt & (torch.arange(len(batch.learnt)) % 3 == 0))
+    objective = NextToken()
+    loss = objective.mark(objective.encode(net, batch), batch)["next"]
+    grads = torch.autograd.grad(loss, list(net.parameters()))
+    slow = torch.zeros((), dtype=torch.float64)
+    start, logits = 0, net(batch.source, batch.text).log_softmax(1)
+    for n in batch.text.lengths.tolist():
+        for t in range(start + 1, start + n):
+            if batch.learnt[t]:
+                slow = slow - logits[t - 1, batch.text.ids[t]]
+        start += n
+    assert abs(float(loss / slow) - 1) <= 1e-12
+    for a, b in zip(grads, torch.autograd.grad(slow, list(net.parameters())), strict=True):
+        assert torch.allclose(a, b, atol=1e-10)
