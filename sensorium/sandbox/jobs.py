@@ -42,7 +42,7 @@ class Job(NamedTuple):
             "one": the program holds its tests and passes when it comes to its end (forgeable);
             "run": a script.
         before: trusted text that the tests need, run before them.
-        cpu: its own CPU seconds; 0: the sandbox's.
+        cpu, wall: its own seconds of CPU and on the clock; 0: the sandbox's, three times `cpu`.
     """
 
     program: str | bytes
@@ -51,6 +51,7 @@ class Job(NamedTuple):
     before: str = ""
     names: tuple[str, ...] = ()
     cpu: float = 0.0
+    wall: float = 0.0
 
 
 class Outcome(NamedTuple):

@@ -113,7 +113,7 @@ class Worker:
     def check(self, job: Job) -> Outcome:
         """Does a job. A server that fails is replaced, and the outcome says so."""
         cpu = job.cpu or self.limits.cpu
-        wall = 3 * cpu if job.cpu else self.limits.seconds()
+        wall = job.wall or (3 * cpu if job.cpu else self.limits.seconds())
         raw = isinstance(job.program, bytes)
         text = job.program.decode("latin-1") if isinstance(job.program, bytes) else job.program
         head = {"mode": job.mode, "program": text, "raw": raw, "cpu": cpu, "wall": wall}
@@ -142,7 +142,7 @@ class Worker:
         ran_out, own = self._ran_out(), job.mode == "one"
         if verdict is None:
             return self._unsaid(heard, ran_out, time.monotonic() - began, own)
-        if ran_out and verdict["status"] == "crashed":
+        if ran_out:
             verdict |= {"status": "oom", "detail": "SIGKILL"}
         return Outcome(**verdict, forgeable=own)
 

@@ -20,9 +20,27 @@ NUMBER, MACHINE, FIRST, SECOND = 0, 4, 16, 24  # places in struct seccomp_data
 NEW = 0x7E020000  # clone flags that make namespaces
 KNOWN = 450  # system calls from here on are newer than this list
 AUDIT = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
-SPECIAL = {
-    "x86_64": {"clone": 56, "clone3": 435, "socket": 41, "socketpair": 53, "ioctl": 16},
-    "aarch64": {"clone": 220, "clone3": 435, "socket": 198, "socketpair": 199, "ioctl": 29},
+SPECIAL = {  # calls that are judged by what they are asked
+    "x86_64": {
+        "setpriority": 141,
+        "clone": 56,
+        "clone3": 435,
+        "socket": 41,
+        "socketpair": 53,
+        "ioctl": 16,
+    },
+    "aarch64": {
+        "setpriority": 140,
+        "clone": 220,
+        "clone3": 435,
+        "socket": 198,
+        "socketpair": 199,
+        "ioctl": 29,
+    },
+}
+OF_ITSELF = {  # their first word is a process; only 0, the caller, may be named
+    "x86_64": (302, 203, 144, 142, 314),  # prlimit64, sched_set-affinity, -scheduler, -param, -attr
+    "aarch64": (261, 122, 119, 118, 274),
 }
 FAMILIES = (1, 2, 10)  # AF_UNIX, AF_INET, AF_INET6; vsock ignores network namespaces
 RAW = 3
@@ -47,7 +65,7 @@ settimeofday 164 170, clock_settime 227 112, adjtimex 159 171, clock_adjtime 305
 personality 135 92, vhangup 153 58, iopl 172 -, ioperm 173 -, modify_ldt 154 -, uselib 134 -,
 ustat 136 -, sysfs 139 -, _sysctl 156 -, sethostname 170 161, setdomainname 171 162,
 lookup_dcookie 212 18, memfd_create 319 279, memfd_secret 447 447, nfsservctl 180 42,
-move_pages 279 239, migrate_pages 256 238, mbind 237 235, set_mempolicy 238 237
+move_pages 279 239, migrate_pages 256 238, mbind 237 235, set_mempolicy 238 237, ioprio_set 251 30
 """
 REFUSED = {
     name: {"x86_64": x86, "aarch64": arm}
@@ -79,6 +97,11 @@ def program(machine: str) -> list[Step]:
             steps += [(EQUAL, 0, 1, int(numbers[machine])), (RETURN, 0, 0, stop)]
     steps += [(EQUAL, 0, 4, own["clone"]), (LOAD, 0, 0, FIRST), (ANY_BIT, 0, 1, NEW)]
     steps += [(RETURN, 0, 0, stop), (RETURN, 0, 0, ALLOW)]
+    for number in OF_ITSELF[machine]:
+        steps += [(EQUAL, 0, 4, number), (LOAD, 0, 0, FIRST), (EQUAL, 1, 0, 0)]
+        steps += [(RETURN, 0, 0, stop), (RETURN, 0, 0, ALLOW)]
+    steps += [(EQUAL, 0, 6, own["setpriority"]), (LOAD, 0, 0, FIRST), (EQUAL, 0, 2, 0)]
+    steps += [(LOAD, 0, 0, SECOND), (EQUAL, 1, 0, 0), (RETURN, 0, 0, stop), (RETURN, 0, 0, ALLOW)]
     for call in ("socket", "socketpair"):
         steps += [(EQUAL, 0, 9, own[call]), (LOAD, 0, 0, SECOND), (AND, 0, 0, 0xF)]
         steps += [(EQUAL, 4, 0, RAW), (LOAD, 0, 0, FIRST)]

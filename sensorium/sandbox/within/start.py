@@ -50,6 +50,7 @@ def serve(setup: dict[str, Any]) -> NoReturn:
         filter_, flags = seccomp.made(), NEW
         kernel.control(kernel.NO_NEW_PRIVS, 1)
         kernel.drop_bounds()
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # no handler: process 1 then cannot be interrupted
     gc.collect()
     gc.freeze()  # pages that no collection touches stay shared
     version = f"{platform.python_implementation()} {platform.python_version()}"

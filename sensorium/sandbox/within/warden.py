@@ -99,6 +99,7 @@ def own(null: int, out: int, err: int, asked: int, answered: int, cpu: float) ->
     """In the program's process: its five descriptors and no other, its clock, its signals."""
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     for place, file in enumerate((null, out, err, asked, answered)):
         os.dup2(file, place + 50)
     os.closerange(0, 50)
