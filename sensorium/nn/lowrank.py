@@ -43,7 +43,7 @@ class LowRank(nn.Linear):
 
 
 def widen(net: nn.Module, where: Sequence[str], rank: int, alpha: float) -> list[str]:
-    """Gives an addition to linear maps whose names begin with `where[0]` and end in one of the rest.
+    """Gives an addition to maps whose names begin with `where[0]` and end in one of the rest.
 
     Raises:
         ValueError: no map has such a name, or the rank is none.
