@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from sensorium.data.cleaning import question as cleaned
 from sensorium.data.errors import DataError
 from sensorium.data.patched import lay_patches
 from sensorium.data.questions import Box, Question
@@ -28,11 +29,12 @@ class Sees(NamedTuple):
     Attributes:
         picture: "pixels" (all of one size), "patches" (of any shape, cut into squares of `patch`
             pixels), "crops" (what each known box cuts out), "features" (a detector's regions).
-        words: "plain" ([CLS] question [SEP]) or "masked" ([CLS] question ? [MASK] [SEP]).
+        words: "plain" ([CLS] question [SEP]), "masked" ([CLS] question ? [MASK] [SEP]), or "clean"
+            (plain, once punctuation is removed as ALBEF removes it).
     """
 
     picture: Literal["pixels", "patches", "crops", "features"]
-    words: Literal["plain", "masked"]
+    words: Literal["plain", "masked", "clean"]
     patch: int = 0
 
 
@@ -85,9 +87,13 @@ class QuestionInputs:
 
     def encode(self, text: str, where: str) -> list[int]:
         """The ids of a question as the net is asked. DataError: it does not fit."""
-        if self.sees.words == "plain":
-            return self.words.encode(text, where)
-        return question(self.words, text, where)
+        if self.sees.words == "masked":
+            return question(self.words, text, where)
+        return self.words.encode(self.worded(text), where)
+
+    def worded(self, text: str) -> str:
+        """A question as its words are read; none is cut off here."""
+        return cleaned(text, len(text) + 1) if self.sees.words == "clean" else text
 
     def found(self, sample: Question) -> Sequence[Features]:
         """The regions of a question's pictures. DataError: there are none."""

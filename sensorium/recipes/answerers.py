@@ -91,7 +91,7 @@ def _albef(w: Wanted) -> Answerer:
     image = Size(w.pixels, w.patch, w.width, w.layers, size.heads, size.hidden)
     args = dict(text=size, image=image, embed=None, fusion=w.layers, decoder=1, drop=0.0)
     model = Declaration(albef, args | dict(heads=("vqa",)))
-    return Answerer(model, Sees("pixels", "plain"), transform(square(w.pixels)))
+    return Answerer(model, Sees("pixels", "clean"), transform(square(w.pixels)))
 
 
 REGIONS: dict[str, tuple[Callable[[Wanted, int], Declaration], Any]] = {

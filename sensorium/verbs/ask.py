@@ -60,7 +60,7 @@ def said(manifest: Mapping[str, Any]) -> Asking:
     if spec.keys() != {"picture", "words", "patch", "head", "scores"}:
         raise ValueError(f"the manifest's 'asking' has the values {sorted(spec)}")
     kinds = [("picture", ("pixels", "patches", "crops", "features")), ("scores", SCORES)]
-    for key, known in [*kinds, ("words", ("plain", "masked"))]:
+    for key, known in [*kinds, ("words", ("plain", "masked", "clean"))]:
         if spec[key] not in known:
             raise ValueError(f"the manifest's 'asking': {key} {spec[key]!r:.40} is none of {known}")
     patch, head = spec["patch"], spec["head"]
@@ -182,7 +182,10 @@ class Asker:
         """One question, read; errors as in `ask`."""
         if not isinstance(question, str) or not question.strip():
             raise ValueError("the question is empty: ask something")
-        count = len(self.words.ids(question, NAME)) + (4 if self.how.sees.words == "masked" else 2)
+        told = self.inputs.worded(question)
+        if not told.strip():
+            raise ValueError(f"the question {question!r:.40} holds no words that this model reads")
+        count = len(self.words.ids(told, NAME)) + (4 if self.how.sees.words == "masked" else 2)
         if count > self.words.length:
             raise ValueError(
                 f"the question has {count} tokens, special ones included, and this model reads"

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -119,9 +120,9 @@ def test_pictures_are_seen_at_a_size_that_a_small_net_reads() -> None:
 
 
 @pytest.mark.parametrize("system", ["vilt", "albef"])
-def test_statements_about_two_pictures(system: str, tmp_path: Path) -> None:
+def test_statements_about_two_pictures(system: Any, tmp_path: Path) -> None:
     data = nlvr2_folder(tmp_path / "data")
-    run = pairs(str(data), system, steps=2, batch=4)  # type: ignore[arg-type]
+    run = pairs(str(data), system, steps=2, batch=4)
     found = finish(run, tmp_path / "run", quiet)
     assert found["queries"] == {"accuracy": {"all": 24}, "consistency": {"all": 12}}
     assert 0.2 < found["without the picture"]["all"] < 0.9

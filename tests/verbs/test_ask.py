@@ -122,7 +122,7 @@ def test_no_region_at_all(picture: Path):
     [
         ("", "the question is empty"),
         (" \n", "the question is empty"),
-        ("red " * 10_000, r"the question has 10002 tokens, .* reads 16: shorten it"),
+        ("red " * 10_000, r"the question has 20002 tokens, .* reads 16: shorten it"),
     ],
 )
 def test_bad_questions(question: str, error: str, picture: Path):
@@ -194,3 +194,13 @@ def test_many_questions_at_once_are_as_one_by_one():
     whole = one.shares(some)
     alone = np.concatenate([one.shares([each]) for each in some])
     assert np.abs(whole - alone).max() < 1e-5
+
+
+def test_albefs_questions_are_cleaned_and_none_is_cut_without_a_word(picture: Path):
+    one = asker("albef")
+    plain = one.item(picture, "is it red")
+    assert one.item(picture, "Is it, RED?!").ids == plain.ids
+    with pytest.raises(ValueError, match=r"the question '\?\?!' holds no words"):
+        one.ask(picture, "??!")
+    with pytest.raises(ValueError, match="has 20002 tokens"):
+        one.ask(picture, "it " * 10_000)
