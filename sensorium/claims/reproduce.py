@@ -12,6 +12,8 @@ from sensorium.claims import (
     clip_page,
     lxmert,
     lxmert_page,
+    pretraining,
+    pretraining_page,
     uniter,
     uniter_page,
     vilbert,
@@ -27,6 +29,7 @@ from sensorium.claims.record import Record, complete, write
 SYSTEMS: dict[str, tuple[ModuleType, ModuleType | Page]] = {
     "clip": (clip, clip_page),
     "lxmert": (lxmert, lxmert_page.PAGE),
+    "pretraining": (pretraining, pretraining_page.PAGE),
     "uniter": (uniter, uniter_page.PAGE),
     "vilbert": (vilbert, vilbert_page.PAGE),
     "visualbert": (visualbert, visualbert_page.PAGE),
