@@ -13,6 +13,7 @@ from sensorium.data.questions import Box
 from sensorium.data.ragged import lay
 from sensorium.data.tokenizers import Tokenizer
 from sensorium.data.tokenizers.words import Words
+from sensorium.forms.prefix import Prefix
 from sensorium.media import Source, Transform
 from sensorium.media.audio import AudioSource
 from sensorium.models.scored import writes
@@ -21,7 +22,8 @@ from sensorium.nn.swift import Swift, swift
 from sensorium.types import Classifies, Embeds
 from sensorium.verbs.ask import Asker
 from sensorium.verbs.fast import prepared, stamp, supported
-from sensorium.verbs.speak import Bit, Chat, Prompt, Reply, generate, how
+from sensorium.verbs.sight import Sight
+from sensorium.verbs.speak import Beams, Bit, Chat, Prompt, Reply, generate, how, search
 from sensorium.verbs.speech.longform import settings
 from sensorium.verbs.speech.result import Failure, Transcript
 from sensorium.verbs.speech.run import BATCH as WINDOWS
@@ -158,12 +160,20 @@ class Model:
         return mean / np.linalg.norm(mean, axis=-1, keepdims=True)
 
     def generate(
-        self, prompts: Prompt | Sequence[Prompt], n: int = 1, stop: Sequence[str] = (), **said: Any
+        self,
+        prompts: Prompt | Sequence[Prompt],
+        n: int = 1,
+        stop: Sequence[str] = (),
+        beams: int | None = None,
+        penalty: float = 1.0,
+        **said: Any,
     ) -> list[Reply]:
         """Continues texts (or lists of ids), each `n` times; all of them together.
 
         Args:
             stop: texts before which a reply ends.
+            beams: texts that a beam search keeps; its best `n` are given. Nothing is drawn.
+            penalty: of a beam's length: 0 ranks by the sum of log p, 1 by the mean.
             said: max_tokens, temperature, top_k, top_p, min_p, repetition, seed: see
                 `nn.generate.speaks.How`. Without any, the most likely token is taken.
 
@@ -173,13 +183,19 @@ class Model:
         """
         many = not isinstance(prompts, str) and not all(isinstance(p, int) for p in prompts)
         asked: Any = prompts if many else [prompts]
-        return generate(self._speaking(), self.words, asked, how(said), n, stop)
+        if beams is None:
+            return generate(self._speaking(), self.words, asked, how(said), n, stop)
+        if stop:
+            raise ValueError("a beam search knows no stop strings: leave out stop, or beams")
+        with_beams = Beams(beams, penalty)
+        return search(self._speaking(), self.words, asked, how(said), with_beams, n)
 
     def chat(self, messages: Any, stop: Sequence[str] = (), **said: Any) -> Reply:
         """The assistant's next turn in a conversation in OpenAI's form.
 
         `messages` is a list of {"role": ..., "content": ...}. Text in it never becomes a special
-        token. `said` as in `generate`.
+        token. A content may be a list of parts, pictures among them, where the model reads any: see
+        `data.conversations.pictured`. `said` as in `generate`.
 
         Raises:
             ValueError: as `generate`; the conversation is not sound, or the model has no template.
@@ -195,7 +211,10 @@ class Model:
 
         `template` names the chat template, where the manifest names none.
         """
-        return Chat(self._speaking(), self.words, template or self.manifest.get("chat"))
+        sight = None
+        if isinstance(self.net, Prefix):
+            sight = Sight(self.net, self.transform)
+        return Chat(self._speaking(), self.words, template or self.manifest.get("chat"), sight)
 
     def quicken(self, bits: int | None = None) -> dict[str, Any]:
         """Says tokens faster from now on, by a kernel of our own where one can be compiled here.
@@ -207,8 +226,9 @@ class Model:
             Whether the kernel is used, bytes of the weights, and the largest and mean error of a
             layer: the root of the mean square of what rounding changed, over that of its weight.
         """
-        found = None if bits is None else lowered(self.net, bits)
-        net = self.net if found is None else found.net
+        own = self.net.decoder if isinstance(self.net, Prefix) else self.net
+        found = None if bits is None else lowered(own, bits)
+        net = own if found is None else found.net
         quick = swift(net)
         self._voice = stamp(self.net), bits, quick if quick is not None else net
         report: dict[str, Any] = {"kernel": quick is not None, "bytes": size_of(net)}

@@ -3,12 +3,17 @@
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from sensorium.data.chat import conversation, encode, template
+import torch
+
+from sensorium.data.conversations import encode_pictured, pictured, stops, template_of
+from sensorium.data.errors import DataError
 from sensorium.data.tokenizers.words import Words
+from sensorium.nn.generate.beam import beam
 from sensorium.nn.generate.loop import Start, read, speak
-from sensorium.nn.generate.pick import Dice
-from sensorium.nn.generate.speaks import How, Request, Speaks
+from sensorium.nn.generate.pick import Dice, wide
+from sensorium.nn.generate.speaks import How, Request, Speaks, laid
 from sensorium.nn.slots import Cache
+from sensorium.verbs.sight import Key, Sight, keyed, whole
 from sensorium.verbs.tail import Tail
 
 Prompt = str | Sequence[int]
@@ -36,6 +41,28 @@ class Bit(NamedTuple):
     row: int
     text: str
     reply: Reply | None
+
+
+class Beams(NamedTuple):
+    """A beam search: how many texts are kept, and the exponent of the length that divides."""
+
+    beams: int
+    penalty: float = 1.0
+
+
+def apart(words: Words) -> frozenset[int]:
+    """The tokens that are no text."""
+    return frozenset(words.specials.values())
+
+
+@torch.inference_mode()
+def logprobs(net: Speaks, prompt: Sequence[int], ids: Sequence[int]) -> tuple[float, ...]:
+    """What the model gave each of `ids` behind the prompt, from one reading."""
+    whole = [*prompt, *ids]
+    cache = net.blank(1, len(whole))
+    scores = net.extend_all(laid([whole[:-1]], cache.layers[0].k.device), cache)
+    chances = wide(scores[len(prompt) - 1 :]).log_softmax(dim=1)
+    return tuple(float(row[i]) for row, i in zip(chances, ids, strict=True))
 
 
 def how(said: dict[str, Any]) -> How:
@@ -91,12 +118,12 @@ def say(
     """
     if words is None and stop:
         raise ValueError("stop strings need a tokenizer, which this model has not: give ends")
-    apart = frozenset(words.specials.values()) if words is not None else frozenset()
+    special = apart(words) if words is not None else frozenset()
     tails = [Tail(stop) for _ in requests]
     fresh = [""] * len(requests)
 
     def ended(row: int, token: int) -> bool:
-        if words is not None and token not in apart:
+        if words is not None and token not in special:
             fresh[row] = tails[row].push(words.spelt(token))
         return tails[row].stopped
 
@@ -146,56 +173,92 @@ def generate(
     return [done[row] for row in range(len(requests))]
 
 
+def search(
+    net: Any, words: Words | None, prompts: Sequence[Prompt], settings: How, beams: Beams, n: int
+) -> list[Reply]:
+    """The best `n` texts that a beam search finds for every prompt; prompt by prompt, best first.
+
+    Raises:
+        ValueError: as `generate`; more texts than beams; a temperature, for nothing is drawn.
+    """
+    if not 1 <= n <= beams.beams:
+        raise ValueError(f"n is {n}: a search with {beams.beams} beams finds 1 to {beams.beams}")
+    ends = endings(words)
+    asked = [Request(ids_of(prompt, words), settings, ends) for prompt in prompts]
+    spoken = speaker(net)
+    out = []
+    for one, found in zip(asked, beam(spoken, asked, beams.beams, beams.penalty), strict=True):
+        for text in found[:n]:
+            said = text.ids if words is None else [i for i in text.ids if i not in apart(words)]
+            whole = "" if words is None else words.decode(said)
+            chances = logprobs(spoken, one.ids, text.ids)
+            out.append(Reply(whole, text.ids, chances, "end" if text.ended else "length"))
+    return out
+
+
 class Chat:
-    """A conversation whose tokens are kept: a new turn reads only what is new.
+    """A conversation whose tokens are kept: a new turn reads only what is new, pictures included.
 
     Args:
+        net: what says the tokens.
         name: of the chat template.
+        sight: what reads pictures; None: nothing does.
     """
 
-    def __init__(self, net: Any, words: Words | None, name: str | None):
+    def __init__(self, net: Any, words: Words | None, name: str | None, sight: Sight | None = None):
         if words is None:
             raise ValueError("this model has no tokenizer, so it cannot be talked with")
-        self.net, self.words, self.template = speaker(net), words, template(name)
-        self.kept: tuple[list[int], Cache] | None = None
+        self.net, self.words, self.template = speaker(net), words, template_of(name)
+        self.sight, self.stop = sight, stops(name)
+        self.kept: tuple[list[Key], Cache] | None = None
         self.read = 0  # tokens that the last turn had to read
 
     def stream(self, messages: Any, settings: How, stop: Sequence[str] = ()) -> Iterator[Bit]:
         """The assistant's next turn, piece by piece.
 
         Raises:
-            DataError: the conversation is not sound (see `data.chat.conversation`).
+            DataError: the conversation is not sound (see `data.conversations.pictured`), or shows
+                pictures to a model that reads none.
+            MediaError: a picture cannot be read.
             ValueError: it is too long for the model.
         """
-        said = conversation(messages)
-        ids, _ = encode(self.template.parts(said, True), self.words)
-        ends = endings(self.words, self.template.ends)
-        request = Request(ids, settings, ends)
-        cache = self._same(ids)
-        self.read = len(ids) - (cache.lengths[0] if cache is not None else 0)
-        start = read(self.net, [request], cache)
+        said, images = pictured(messages)
+        if images and self.sight is None:
+            raise DataError("the conversation shows a picture, and this model reads text only")
+        patches = 0 if self.sight is None else self.sight.patches
+        pixels = [] if self.sight is None else self.sight.pixels(images)
+        made = encode_pictured(self.template.parts(said, True), self.words, patches)
+        keys = keyed(made, pixels, patches)
+        request = Request(made.ids, settings, endings(self.words, self.template.ends))
+        cache = self._same(keys, made.holes, patches)
+        self.read = len(keys) - (cache.lengths[0] if cache is not None else 0)
+        if self.sight is None:
+            start = read(self.net, [request], cache)
+        else:
+            start = self.sight.begin(request, made, pixels, cache)
         self.kept = None  # until it is whole again
         strip = True
-        for bit in say(self.net, self.words, [request], stop, start):
+        for bit in say(self.net, self.words, [request], (*stop, *self.stop), start):
             text = bit.text.lstrip() if strip else bit.text
             strip = strip and not text
             reply = bit.reply
             if reply is not None:
-                spoken = [*ids, *reply.ids]
+                spoken = [*keys, *reply.ids]
                 self.kept = spoken[: start.cache.lengths[0]], start.cache
                 reply = reply._replace(text=reply.text.strip())
             yield Bit(0, text, reply)
 
-    def _same(self, ids: list[int]) -> Cache | None:
-        """The cache, back to the beginning that it shares with these ids; None: none is shared."""
+    def _same(self, keys: list[Key], holes: Sequence[int], patches: int) -> Cache | None:
+        """The cache, back to the beginning that it shares with these; None: none is shared."""
         if self.kept is None:
             return None
         old, cache = self.kept
         same = 0
-        for a, b in zip(old, ids[:-1], strict=False):
+        for a, b in zip(old, keys[:-1], strict=False):
             if a != b:
                 break
             same += 1
+        same = whole(same, holes, patches)
         if not same:
             return None
         cache.rewind([same])

@@ -78,6 +78,23 @@ def test_texts_are_continued_together_as_alone(model: Model) -> None:
     assert same[0].ids == model.generate("the", max_tokens=8, temperature=1.0)[0].ids
 
 
+def test_beams_find_a_text_no_less_likely_than_the_greedy_one(model: Model) -> None:
+    prompts = ["the quick", "it"]
+    best = model.generate(prompts, n=2, beams=4, penalty=0.0, max_tokens=8)
+    greedy = model.generate(prompts, max_tokens=8)
+    for one, first, second in zip(greedy, best[::2], best[1::2], strict=True):
+        assert sum(first.logprobs) >= sum(second.logprobs)
+        if len(first.ids) == len(one.ids) == 8:
+            assert sum(first.logprobs) >= sum(one.logprobs) - 1e-4
+    (single,) = model.generate("it", beams=1, max_tokens=8)
+    assert single.ids == greedy[1].ids and single.text == greedy[1].text
+    assert single.logprobs == pytest.approx(greedy[1].logprobs, abs=1e-5)
+    wrong = {"1 to 2": {"n": 3}, "stop strings": {"stop": ["a"]}, "at 0": {"temperature": 1.0}}
+    for why, said in wrong.items():
+        with pytest.raises(ValueError, match=why):
+            model.generate("it", beams=2, **said)
+
+
 @pytest.mark.compiled
 def test_a_quickened_model_says_the_same_and_follows_its_weights() -> None:
     model = model_of()
