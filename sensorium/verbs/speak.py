@@ -58,9 +58,9 @@ def apart(words: Words) -> frozenset[int]:
 @torch.inference_mode()
 def logprobs(net: Speaks, prompt: Sequence[int], ids: Sequence[int]) -> tuple[float, ...]:
     """What the model gave each of `ids` behind the prompt, from one reading."""
-    whole = [*prompt, *ids]
-    cache = net.blank(1, len(whole))
-    scores = net.extend_all(laid([whole[:-1]], cache.layers[0].k.device), cache)
+    cache = net.blank(1, len(prompt) + len(ids))
+    before = [*prompt, *ids][:-1]
+    scores = net.extend_all(laid([before], cache.layers[0].k.device), cache)
     chances = wide(scores[len(prompt) - 1 :]).log_softmax(dim=1)
     return tuple(float(row[i]) for row, i in zip(chances, ids, strict=True))
 
@@ -190,9 +190,9 @@ def search(
     for one, found in zip(asked, beam(spoken, asked, beams.beams, beams.penalty), strict=True):
         for text in found[:n]:
             said = text.ids if words is None else [i for i in text.ids if i not in apart(words)]
-            whole = "" if words is None else words.decode(said)
+            read_out = "" if words is None else words.decode(said)
             chances = logprobs(spoken, one.ids, text.ids)
-            out.append(Reply(whole, text.ids, chances, "end" if text.ended else "length"))
+            out.append(Reply(read_out, text.ids, chances, "end" if text.ended else "length"))
     return out
 
 
