@@ -8,6 +8,8 @@ from types import ModuleType
 from typing import Any
 
 from sensorium.claims import (
+    albef,
+    albef_page,
     clip,
     clip_page,
     lxmert,
@@ -18,6 +20,8 @@ from sensorium.claims import (
     uniter_page,
     vilbert,
     vilbert_page,
+    vilt,
+    vilt_page,
     visualbert,
     visualbert_page,
     vit,
@@ -27,11 +31,13 @@ from sensorium.claims.page import Page
 from sensorium.claims.record import Record, complete, write
 
 SYSTEMS: dict[str, tuple[ModuleType, ModuleType | Page]] = {
+    "albef": (albef, albef_page.PAGE),
     "clip": (clip, clip_page),
     "lxmert": (lxmert, lxmert_page.PAGE),
     "pretraining": (pretraining, pretraining_page.PAGE),
     "uniter": (uniter, uniter_page.PAGE),
     "vilbert": (vilbert, vilbert_page.PAGE),
+    "vilt": (vilt, vilt_page.PAGE),
     "visualbert": (visualbert, visualbert_page.PAGE),
     "vit": (vit, vit_page),
 }
