@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import sensorium
+from sensorium.sandbox.commands import adding
 from sensorium.shown import lines
 from sensorium.verbs.options import asking, names
 from sensorium.verbs.speech.options import chosen_model, transcribing
@@ -133,6 +134,8 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE", help=SETTINGS)
     one.add_argument("--bits", type=int, choices=[4, 8], help="keep the weights in so few bits")
     one.add_argument("--template", help="the chat template, where the checkpoint names none")
+
+    adding(command, programs)
 
     one = command("reproduce", reproduce, "measure a paper's claim again, at small scale")
     one.add_argument("systems", nargs="+", help="clip, vit")
@@ -323,6 +326,12 @@ def chat(options: argparse.Namespace, words: list[str]) -> None:
     talk = model.talk(options.template)
     say(HELP)
     converse(talk, sys.stdin, told, lambda text: print(text, end="", flush=True), options.system)
+
+
+def programs(options: argparse.Namespace, words: list[str]) -> None:
+    from sensorium.tasks.code.command import programs
+
+    programs(options, show, Bar("running"))
 
 
 def reproduce(options: argparse.Namespace, words: list[str]) -> None:

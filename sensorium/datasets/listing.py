@@ -9,6 +9,7 @@ import sensorium.datasets
 HELPERS = {
     "asked",
     "catalogue",
+    "coding",
     "files",
     "listing",
     "parquet",
