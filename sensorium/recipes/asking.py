@@ -15,9 +15,12 @@ from sensorium.models.question_inputs import Features
 from sensorium.recipes.questions import regions as regions_of
 from sensorium.verbs.ask import Asker
 from sensorium.verbs.detect import detect
-from sensorium.verbs.looked import show, where
+from sensorium.verbs.looked import by_word, show, where
 from sensorium.verbs.model import Model
 from sensorium.verbs.open import load
+from sensorium.verbs.options import named
+from sensorium.verbs.shown import shows
+from sensorium.verbs.tell import answered, beside
 
 LEAST = 0.3  # the score that a box must have
 
@@ -56,17 +59,28 @@ def ask(
     if boxes is not None or features is not None:
         out["regions"] = len(boxes if boxes is not None else features.boxes)  # type: ignore[union-attr]
     if at is not None:
-        looked = where(asker, asker.item(image, question, boxes, features))
-        show(at, image, looked, question, answers)
+        item = asker.item(image, question, boxes, features)
+        show(at, image, where(asker, item), question, answers, by_word(asker, item))
         out["shown"] = str(at)
     return out
 
 
-def asked_for(model: Model, options: argparse.Namespace) -> dict[str, Any]:
-    """What a command line asks (`verbs.options.asking`); errors as in `ask`."""
+def asked_for(options: argparse.Namespace) -> dict[str, Any]:
+    """What a command line asks (`verbs.options.asking`), of one model or of several side by side.
+
+    Raises:
+        ValueError: as `ask` and `verbs.tell.answered`.
+    """
+    checkpoints, image, question = named(options.asked, options.image)
+    models = [load(c, options.layout, precision=options.precision) for c in checkpoints]
+    if len(models) > 1:
+        several = list(zip(checkpoints, models, strict=True))
+        return {"question": question, **beside(several, image, question)}
+    if shows(models[0].net):
+        return answered(models[0], image, question)
     finder = load(options.detector) if options.detector else None
     given = Regions(options.boxes, finder, options.regions)
-    return ask(model, options.image, options.question, given, options.show)
+    return ask(models[0], image, question, given, options.show)
 
 
 def found(asker: Asker, image: str, regions: Regions) -> tuple[list[Box] | None, Features | None]:

@@ -18,7 +18,7 @@ from sensorium.media import Source, read_image_bytes, transform
 from sensorium.models.question_inputs import Features, Item, QuestionInputs, Sees
 from sensorium.nn.answering import OfAnswers
 from sensorium.nn.heads import Task
-from sensorium.types import Fuses, Ids, Joint
+from sensorium.types import Fuses, Ids, Joint, JointPair
 
 BATCH = 64
 SCORES = ("softmax", "sigmoid", "decoder", "places", "match")
@@ -109,7 +109,11 @@ class Asker:
     @torch.no_grad()
     def of(self, items: Sequence[Item]) -> Float[Tensor, "b v"]:
         """The same of questions that were read."""
-        joint = self.placed(self.inputs.joint(items))
+        return self.answer(self.placed(self.inputs.joint(items)))
+
+    @torch.no_grad()
+    def answer(self, joint: Joint | JointPair) -> Float[Tensor, "b v"]:
+        """The same of a batch."""
         if self.how.scores != "decoder":
             logits = self.logits(joint)
             if self.how.scores == "match":
@@ -126,8 +130,8 @@ class Asker:
         """The numbers of the head, which is asked with the batch, or given the pooled vector."""
         head = self.net.heads[self.how.head]
         if isinstance(head, Task):
-            return self.net.ask(self.how.head, joint).float()
-        return head(self.net.fuse(joint).pooled).float()
+            return wide(self.net.ask(self.how.head, joint))
+        return wide(head(self.net.fuse(joint).pooled))
 
     @torch.no_grad()
     def match(self, images: Sequence[bytes], texts: Sequence[str]) -> Float[np.ndarray, " b"]:
@@ -205,6 +209,11 @@ class Asker:
         own = () if boxes is None else (tuple(boxes),)
         data = read_image_bytes(image)  # type: ignore[arg-type]
         return self.inputs(Question((data,), question, (), NAME, NAME, boxes=own))
+
+
+def wide(x: Float[Tensor, "b v"]) -> Float[Tensor, "b v"]:
+    """In at least float32."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def digest(image: bytes) -> str:

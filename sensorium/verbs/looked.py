@@ -2,11 +2,13 @@
 
 The attention of every layer is followed from the answer back to the words and the picture that came
 in: each layer passes on half of what stood there and half of what it read, heads averaged (Abnar
-and Zuidema 2020, "Quantifying Attention Flow in Transformers", attention rollout).
+and Zuidema 2020, "Quantifying Attention Flow in Transformers", attention rollout). Of a net whose
+words read the picture by cross-attention (ALBEF) it is Grad-CAM, as its paper has it; ViLT's words
+have each a picture of their own besides (see `pointed`).
 """
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from io import BytesIO
 from math import isqrt
 from pathlib import Path
@@ -25,12 +27,14 @@ from sensorium.models.question_inputs import Item
 from sensorium.nn.attention import CrossAttention, SelfAttention
 from sensorium.types import Joint, Patched, Regions
 from sensorium.verbs.ask import Asker
+from sensorium.verbs.pointed import carried, gained
 from sensorium.verbs.sheet import font
 from sensorium.weights.atomic import write_file
 
 SIDE = 512  # pixels that the longer side of a drawing is enlarged to
 STRIP, LETTERS = 84, 20  # pixels of what stands below, and of its letters
 HEAT, INK, PAGE, VEIL = (214, 62, 26), (28, 29, 31), (252, 251, 248), (70, 72, 78)
+WORDS = 4  # small pictures in a row
 FAINT = 0.25  # how much is seen of what the net did not look at
 
 
@@ -131,9 +135,24 @@ def where(asker: Asker, item: Item) -> Where:
         row = flow[words - 2 : words - 1]
     row = row.mean(dim=0)
     seen = row[len(row) - count :]  # before them may stand a token of the whole picture
+    if asker.how.sees.picture == "pixels":
+        seen = gained(asker, batch)[-count:]
     total = float(seen.sum())
     shares = (seen / total if total > 0 else seen).cpu().numpy()
     return Where(shares, boxes, float(row[:words].sum()))
+
+
+@torch.no_grad()
+def by_word(asker: Asker, item: Item) -> list[tuple[str, Where]]:
+    """Where each word of a question goes in a picture of patches; of other nets nothing."""
+    batch = asker.placed(asker.inputs.joint([item]))
+    if asker.how.sees.picture != "patches" or not isinstance(batch, Joint):
+        return []
+    words = int(batch.text.lengths[0])
+    rows = carried(asker.net.fuse(batch), words)
+    _, boxes = parts(batch, rows.shape[1])
+    names = [asker.words.pieces[i] for i in batch.text.ids[1 : words - 1].tolist()]
+    return [(name, Where(row, boxes, 1.0)) for name, row in zip(names, rows, strict=True)]
 
 
 def rollout(reads: list[Read], words: int) -> Float[Tensor, "n n"]:
@@ -192,13 +211,19 @@ def show(
     looked: Where,
     question: str,
     answers: Mapping[str, float],
+    words: Sequence[tuple[str, Where]] = (),
 ) -> None:
-    """Writes a PNG: the picture, brighter where the net looked, the question and the best answers.
+    """Writes a PNG: the picture, brighter where the net looked, the question and the best answers,
+    and below them the picture once for each word, if it is known where that goes.
 
     OSError: it cannot be written; the file appears whole or not at all.
     """
     out = BytesIO()
-    drawn(open_image(image), looked, question, answers).save(out, "PNG", optimize=True)
+    picture = open_image(image)
+    page = drawn(picture, looked, question, answers)
+    if words:
+        page = beneath(page, [(name, drawn(picture, one, name, {})) for name, one in words])
+    page.save(out, "PNG", optimize=True)
     write_file(Path(os.path.abspath(at)), out.getvalue())
 
 
@@ -231,3 +256,23 @@ def drawn(
         letters = font(line, LETTERS, bold=number == 0)
         pen.text((12, size[1] + 12 + number * 32), line, fill=INK, font=letters)
     return page
+
+
+def beneath(page: Image.Image, words: Sequence[tuple[str, Image.Image]]) -> Image.Image:
+    """A page with small pictures below it, WORDS in a row, each with its word."""
+    side = page.width // WORDS
+    small = [one.crop((0, 0, one.width, one.height - STRIP)) for _, one in words]
+    small = [
+        one.resize((side - 8, max(1, round(one.height * (side - 8) / one.width)))) for one in small
+    ]
+    tall = max(one.height for one in small) + LETTERS + 16
+    rows = -(-len(words) // WORDS)
+    out = Image.new("RGB", (page.width, page.height + rows * tall), PAGE)
+    out.paste(page, (0, 0))
+    pen = ImageDraw.Draw(out)
+    for number, ((name, _), one) in enumerate(zip(words, small, strict=True)):
+        x, y = 4 + side * (number % WORDS), page.height + tall * (number // WORDS)
+        out.paste(one, (x, y))
+        letters = font(name, LETTERS, bold=False)
+        pen.text((x, y + one.height + 2), name, fill=INK, font=letters)
+    return out

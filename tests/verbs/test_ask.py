@@ -14,8 +14,10 @@ from sensorium.media import transform
 from sensorium.recipes.answerers import Wanted, answerer
 from sensorium.recipes.asking import Regions, ask, box
 from sensorium.verbs.ask import Asker, Asking, said
-from sensorium.verbs.looked import Read, drawn, rollout, show, where
+from sensorium.verbs.looked import Read, by_word, drawn, rollout, show, where
 from sensorium.verbs.model import Model
+from sensorium.verbs.pointed import gained
+from sensorium.verbs.pointed import said as pushed
 from tests.datasets import nlvr_scenes as write
 
 SYSTEMS = ("vilt", "albef", "visualbert", "uniter", "lxmert", "vilbert")
@@ -122,7 +124,7 @@ def test_no_region_at_all(picture: Path):
     [
         ("", "the question is empty"),
         (" \n", "the question is empty"),
-        ("red " * 10_000, r"the question has 20002 tokens, .* reads 16: shorten it"),
+        ("red " * 10_000, r"the question has 10002 tokens, .* reads 16: shorten it"),
     ],
 )
 def test_bad_questions(question: str, error: str, picture: Path):
@@ -204,3 +206,46 @@ def test_albefs_questions_are_cleaned_and_none_is_cut_without_a_word(picture: Pa
         one.ask(picture, "??!")
     with pytest.raises(ValueError, match="has 20002 tokens"):
         one.ask(picture, "it " * 10_000)
+
+
+@pytest.mark.parametrize("scores", ["decoder", "match"])
+def test_grad_cam_is_what_more_of_each_share_would_gain(scores: str, picture: Path):
+    """Beside slopes by small steps, share by share."""
+    one = asker("albef")
+    one.net.double()  # type: ignore[attr-defined]
+    if scores == "match":
+        d = one.net.fusion.blocks[0].cross.f.q.in_features  # type: ignore[attr-defined]
+        one.net.heads["itm"] = torch.nn.Linear(d, 2).double()
+        one.how = one.how._replace(head="itm", scores="match")
+    item = one.item(picture, QUESTION)
+    batch = one.placed(one.inputs.joint([item]))
+    best = int(one.answer(batch)[0].argmax())
+    whole: list[torch.Tensor] = []
+
+    def note(shares: torch.Tensor) -> torch.Tensor:
+        whole.append(shares)
+        return shares
+
+    with torch.no_grad():
+        start = float(pushed(one, batch, best, note))
+        first, cam = whole[0], torch.zeros_like(whole[0])
+        for place in np.ndindex(*first.shape):
+            step = torch.zeros_like(first)
+            step[place] = 1e-5
+            slope = (float(pushed(one, batch, best, lambda s, by=step: s + by)) - start) / 1e-5
+            cam[place] = first[place] * max(slope, 0.0)
+    expected = cam[0].mean(dim=(0, 1))
+    np.testing.assert_allclose(gained(one, batch), expected, rtol=1e-3, atol=1e-8)
+
+
+def test_each_of_vilts_words_has_its_way_to_the_patches(picture: Path, tmp_path: Path):
+    one = asker("vilt")
+    found = by_word(one, one.item(picture, QUESTION))
+    assert "".join(name.replace("##", "") for name, _ in found) == "isitred?"
+    assert all(np.isclose(looked.shares.sum(), 1, atol=1e-5) for _, looked in found)
+    even = sum(looked.shares for _, looked in found) / len(found)  # patches hold equal shares
+    np.testing.assert_allclose(even, 1 / len(found[0][1].shares), rtol=0.1)
+    assert by_word(asker("albef"), asker("albef").item(picture, QUESTION)) == []
+    ask(model("vilt"), str(picture), QUESTION, at=tmp_path / "out.png")
+    with Image.open(tmp_path / "out.png") as shown:
+        assert shown.size[0] == 512 and shown.size[1] > 128 + 84
