@@ -9,11 +9,11 @@ from typing import Any
 
 from sensorium.data.chat import matched
 from sensorium.data.errors import DataError
-from sensorium.data.tokenizers import byte_level, pieces
+from sensorium.data.tokenizers import byte_level, pieces, unigram
 from sensorium.data.tokenizers.byte_level import LLAMA3, ByteLevel
 from sensorium.data.tokenizers.pieces import SentencePieces
+from sensorium.data.tokenizers.unigram import Unigram
 from sensorium.data.tokenizers.words import Words
-from sensorium.data.tokenizers.words import spec as spec_of
 from sensorium.models.published import Said, Understood
 from sensorium.weights.errors import WeightsError
 
@@ -52,9 +52,9 @@ def read_words(understood: Understood, values: Mapping[str, Any]) -> Understood:
             chat = matched(text)
         except DataError as wrong:
             notes.append(str(wrong))
-    kind = byte_level.KIND if isinstance(words, ByteLevel) else pieces.KIND
-    spec = spec_of(words, kind)
-    return understood._replace(tokenizer=spec, table=words.data(), chat=chat, notes=tuple(notes))
+    return understood._replace(
+        tokenizer=words.spec(), table=words.data(), chat=chat, notes=tuple(notes)
+    )
 
 
 # --- GGUF -------------------------------------------------------------------------------------
@@ -125,8 +125,10 @@ def hf(values: Mapping[str, Any]) -> Words | None:
     if whole is None:
         return None
     model, about = whole.get("model", {}), values.get(ABOUT, {})
+    if model.get("type") == "Unigram":
+        return _unigram(whole, about)
     if model.get("type") != "BPE" or not isinstance(model.get("vocab"), dict):
-        raise DataError(f"its model is of type {model.get('type')!r}; BPE is known")
+        raise DataError(f"its model is of type {model.get('type')!r}; BPE and Unigram are known")
     extra = {one["content"]: one for one in whole.get("added_tokens") or ()}
     of = {**model["vocab"], **{name: one["id"] for name, one in extra.items()}}
     names = [""] * len(of)
@@ -158,6 +160,34 @@ def hf(values: Mapping[str, Any]) -> Words | None:
             whole=bool(model.get("ignore_merges")),
         )
     )
+
+
+def _unigram(whole: Mapping[str, Any], about: Mapping[str, Any]) -> Unigram:
+    """T5's and its like. Added tokens that stand behind the pieces are special, whatever they say.
+
+    DataError: its ids are not in one row, or it falls back to bytes.
+    """
+    model = whole["model"]
+    pairs = model.get("vocab")
+    if not isinstance(pairs, list) or not all(isinstance(p, list) and len(p) == 2 for p in pairs):
+        raise DataError("its pieces are no list of names and scores")
+    if model.get("byte_fallback"):
+        raise DataError("it spells unknown letters as bytes, which unigrams here do not")
+    names, scores = [str(name) for name, _ in pairs], [float(score) for _, score in pairs]
+    for one in sorted(whole.get("added_tokens") or (), key=lambda one: one["id"]):
+        if one["id"] == len(names):
+            names.append(one["content"])
+            scores.append(0.0)
+        elif one["id"] > len(names) or names[one["id"]] != one["content"]:
+            raise DataError(f"added token {one['content']!r} is id {one['id']}, out of its row")
+    of = {name: i for i, name in enumerate(names)}
+    specials = {one["content"]: one["id"] for one in whole.get("added_tokens") or ()}
+    bos, eos, pad = (_named(about.get(f"{key}_token"), of) for key in IDS)
+    unk = model.get("unk_id")
+    if type(unk) is not int:
+        raise DataError("it has no piece for what is unknown")
+    prepare, cut = whole.get("normalizer"), whole.get("pre_tokenizer")
+    return Unigram(unigram.Table(names, scores, unk, specials, bos, eos, pad, prepare, cut))
 
 
 def _named(token: Any, of: Mapping[str, int]) -> int | None:

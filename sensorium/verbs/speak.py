@@ -11,7 +11,7 @@ from sensorium.data.tokenizers.words import Words
 from sensorium.nn.generate.beam import beam
 from sensorium.nn.generate.loop import Start, read, speak
 from sensorium.nn.generate.pick import Dice, wide
-from sensorium.nn.generate.speaks import How, Request, Speaks, laid
+from sensorium.nn.generate.speaks import How, Request, Rewrites, Speaks, check, laid
 from sensorium.nn.slots import Cache
 from sensorium.verbs.sight import Key, Sight, keyed, whole
 from sensorium.verbs.tail import Tail
@@ -56,9 +56,19 @@ def apart(words: Words) -> frozenset[int]:
 
 
 @torch.inference_mode()
-def logprobs(net: Speaks, prompt: Sequence[int], ids: Sequence[int]) -> tuple[float, ...]:
-    """What the model gave each of `ids` behind the prompt, from one reading."""
-    cache = net.blank(1, len(prompt) + len(ids))
+def logprobs(
+    net: Speaks, prompt: Sequence[int], ids: Sequence[int], memory: Cache | None
+) -> tuple[float, ...]:
+    """What the model gave each of `ids` behind the prompt, from one reading.
+
+    `memory` is a cache of one row with what an encoder read; what was written there is forgotten.
+    """
+    room = len(prompt) + len(ids)
+    if memory is None:
+        cache = net.blank(1, room)
+    else:
+        memory.rewind([0])
+        cache = memory.take([0], room)
     before = [*prompt, *ids][:-1]
     scores = net.extend_all(laid([before], cache.layers[0].k.device), cache)
     chances = wide(scores[len(prompt) - 1 :]).log_softmax(dim=1)
@@ -162,15 +172,43 @@ def generate(
         raise ValueError(f"n is {n}: every prompt must be continued at least once")
     if isinstance(stop, str):
         raise ValueError("stop must be a list of texts, even of one: stop=[...]")
-    ends = endings(words)
-    asked = [Request(ids_of(prompt, words), settings, ends) for prompt in prompts]
-    requests = [one for one in asked for _ in range(n)]
-    dice = [Dice(settings.seed, number) for _ in asked for number in range(n)]
+    requests, start = opened(net, words, prompts, settings, n)
+    dice = [Dice(settings.seed, number) for _ in prompts for number in range(n)]
     done: dict[int, Reply] = {}
-    for bit in say(speaker(net), words, requests, stop, None, dice):
+    for bit in say(speaker(net), words, requests, stop, start, dice):
         if bit.reply is not None:
             done[bit.row] = bit.reply
     return [done[row] for row in range(len(requests))]
+
+
+def opened(
+    net: Any, words: Words | None, prompts: Sequence[Prompt], settings: How, n: int
+) -> tuple[list[Request], Start | None]:
+    """What is asked for every prompt, `n` times each, and where an encoder reads them, the memory.
+
+    An encoder reads a prompt with the end token behind it; what is written begins anew.
+    """
+    ends = endings(words)
+    ids = [ids_of(prompt, words) for prompt in prompts]
+    if not isinstance(net, Rewrites):
+        asked = [Request(one, settings, ends) for one in ids]
+        return [one for one in asked for _ in range(n)], None
+    requests = [Request([net.start], settings, ends) for _ in ids for _ in range(n)]
+    room = check(net, requests)
+    whole = [
+        [*one, words.eos]
+        if isinstance(prompt, str) and words is not None and words.eos is not None
+        else one
+        for one, prompt in zip(ids, prompts, strict=True)
+    ]
+    if empty := [place for place, one in enumerate(whole) if not one]:
+        raise ValueError(f"prompt {empty[0]} is empty: an encoder must read at least one token")
+    module: Any = net
+    source = laid(whole, next(module.parameters()).device)
+    with torch.inference_mode():
+        cache = net.begin(source, room)
+    rows = [place for place in range(len(ids)) for _ in range(n)]
+    return requests, read(net, requests, cache if n == 1 else cache.take(rows))
 
 
 def search(
@@ -183,15 +221,17 @@ def search(
     """
     if not 1 <= n <= beams.beams:
         raise ValueError(f"n is {n}: a search with {beams.beams} beams finds 1 to {beams.beams}")
-    ends = endings(words)
-    asked = [Request(ids_of(prompt, words), settings, ends) for prompt in prompts]
     spoken = speaker(net)
+    asked, start = opened(net, words, prompts, settings, 1)
+    caches = None if start is None else start.cache.take(range(len(asked)))
     out = []
-    for one, found in zip(asked, beam(spoken, asked, beams.beams, beams.penalty), strict=True):
+    every = beam(spoken, asked, beams.beams, beams.penalty, start)
+    for place, (one, found) in enumerate(zip(asked, every, strict=True)):
         for text in found[:n]:
             said = text.ids if words is None else [i for i in text.ids if i not in apart(words)]
             read_out = "" if words is None else words.decode(said)
-            chances = logprobs(spoken, one.ids, text.ids)
+            empty = None if caches is None else caches.take([place])
+            chances = logprobs(spoken, one.ids, text.ids, empty)
             out.append(Reply(read_out, text.ids, chances, "end" if text.ended else "length"))
     return out
 

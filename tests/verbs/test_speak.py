@@ -78,6 +78,27 @@ def test_texts_are_continued_together_as_alone(model: Model) -> None:
     assert same[0].ids == model.generate("the", max_tokens=8, temperature=1.0)[0].ids
 
 
+def test_what_an_encoder_reads_is_written_anew() -> None:
+    wide = t5.TINY_GATED._replace(args=t5.TINY_GATED.args | dict(vocab=WORDS.vocab))
+    model = model_of(wide, WORDS, None)
+    prompts = ["the quick brown", "it's 2024"]
+    together = model.generate(prompts, max_tokens=6)
+    alone = [model.generate(prompt, max_tokens=6)[0] for prompt in prompts]
+    assert [r.ids for r in together] == [r.ids for r in alone]
+    assert together[0].ids != together[1].ids
+    source = [*WORDS.encode(prompts[0]), WORDS.eos]
+    assert model.generate([source], max_tokens=6)[0].ids == together[0].ids
+    best = model.generate(prompts, n=2, beams=3, max_tokens=6)
+    assert [r.ids for r in best[:2]] == [
+        r.ids for r in model.generate(prompts[0], n=2, beams=3, max_tokens=6)
+    ]
+    (single,) = model.generate(prompts[0], beams=1, max_tokens=6)
+    assert single.ids == together[0].ids
+    assert single.logprobs == pytest.approx(together[0].logprobs, abs=1e-6)
+    drawn = model.generate(prompts[1], n=2, temperature=1.0, max_tokens=6)
+    assert drawn[1].ids == model.generate(prompts, n=2, temperature=1.0, max_tokens=6)[3].ids
+
+
 def test_beams_find_a_text_no_less_likely_than_the_greedy_one(model: Model) -> None:
     prompts = ["the quick", "it"]
     best = model.generate(prompts, n=2, beams=4, penalty=0.0, max_tokens=8)

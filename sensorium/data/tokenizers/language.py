@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from sensorium.data.errors import DataError
-from sensorium.data.tokenizers import byte_level, pieces
+from sensorium.data.tokenizers import byte_level, pieces, unigram
 from sensorium.data.tokenizers.words import FILE, Words, table
 
-LANGUAGE = {byte_level.KIND: byte_level.read, pieces.KIND: pieces.read}
+LANGUAGE = {one.KIND: one.read for one in (byte_level, pieces, unigram)}
 
 
 def language(spec: Mapping[str, Any], place: str | Path | bytes | None) -> Words:

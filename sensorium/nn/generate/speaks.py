@@ -28,6 +28,18 @@ class Speaks(Protocol):
     def extend_all(self, text: Ids, cache: Cache) -> Float[Tensor, "t v"]: ...
 
 
+@runtime_checkable
+class Rewrites(Speaks, Protocol):
+    """Speaks from what an encoder read: `begin` reads texts into a cache, one row for each.
+
+    `start` is the token that every written text begins with.
+    """
+
+    start: int
+
+    def begin(self, source: Ids, room: int) -> Cache: ...
+
+
 class How(NamedTuple):
     """How a text is continued.
 
