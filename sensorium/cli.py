@@ -10,7 +10,7 @@ from typing import Any
 
 import sensorium
 from sensorium.sandbox.commands import adding
-from sensorium.shown import lines
+from sensorium.shown import Bar, lines
 from sensorium.verbs.options import asking, names
 from sensorium.verbs.speech.options import chosen_model, transcribing
 
@@ -22,7 +22,7 @@ def main(argv: list[str] | None = None) -> int:
     """Runs a command; returns 0 when done, 1 when it failed, 2 for wrong use, 130 when stopped."""
     words = sys.argv[1:] if argv is None else argv
     options, rest = parser().parse_known_args(words)
-    if rest and options.command != "train":
+    if rest and options.command not in ("train", "ask"):
         parser().error(f"unknown words: {' '.join(rest)}")
     if options.command is None:
         parser().print_help()
@@ -81,9 +81,12 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--labels", help="names with commas between, or a file with one a line")
     one.add_argument("--templates", help="a table of prompts, or one prompt with a {}")
 
-    one = command("ask", ask, "answer a question about a picture")
+    asking(command("ask", ask, "answer a question about a picture, by one model or several"))
+    one = command("caption", caption, "say what pictures show")
     source(one)
-    asking(one)
+    one.add_argument("images", nargs="+", help="picture files")
+    one.add_argument("--ask", help="what is asked for (default: a brief description)")
+    one.add_argument("--template", help="the chat template, where the checkpoint names none")
 
     one = command("embed", embed, "write the vectors of pictures or texts to a .npy file")
     source(one)
@@ -130,6 +133,7 @@ def parser() -> argparse.ArgumentParser:
 
     one = command("chat", chat, "talk with a language model in the terminal")
     source(one)
+    one.add_argument("--image", nargs="+", default=[], help="pictures shown with the first line")
     one.add_argument("--system", help="what the system says first (default: the template's own)")
     one.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE", help=SETTINGS)
     one.add_argument("--bits", type=int, choices=[4, 8], help="keep the weights in so few bits")
@@ -218,7 +222,16 @@ def classify(options: argparse.Namespace, words: list[str]) -> None:
 def ask(options: argparse.Namespace, words: list[str]) -> None:
     from sensorium.recipes.asking import asked_for
 
-    show(asked_for(opened(options), options), options.json)
+    options.asked += words  # a question behind --image
+    show(asked_for(options), options.json)
+
+
+def caption(options: argparse.Namespace, words: list[str]) -> None:
+    from sensorium.verbs.tell import caption
+
+    model = opened(options)
+    said = [caption(model, at, options.ask, template=options.template) for at in options.images]
+    show(dict(zip(options.images, said, strict=True)), options.json)
 
 
 def embed(options: argparse.Namespace, words: list[str]) -> None:
@@ -325,7 +338,8 @@ def chat(options: argparse.Namespace, words: list[str]) -> None:
     model.quicken(options.bits)
     talk = model.talk(options.template)
     say(HELP)
-    converse(talk, sys.stdin, told, lambda text: print(text, end="", flush=True), options.system)
+    shown = lambda text: print(text, end="", flush=True)  # noqa: E731
+    converse(talk, sys.stdin, told, shown, options.system, options.image)
 
 
 def programs(options: argparse.Namespace, words: list[str]) -> None:
@@ -378,21 +392,6 @@ def opened(options: argparse.Namespace) -> Any:
 def say(text: str) -> None:
     """A line of progress, on standard error."""
     print(text, file=sys.stderr, flush=True)
-
-
-class Bar:
-    """Progress of something counted: how far, how fast, how long still; shown after two seconds."""
-
-    def __init__(self, doing: str):
-        self.doing, self.began, self.shown = doing, time.monotonic(), 0.0
-
-    def __call__(self, done: int, total: int) -> None:
-        now = time.monotonic()
-        if now - self.began < 2 or (now - self.shown < 1 and done < total):
-            return
-        self.shown, rate = now, done / (now - self.began)
-        left = (total - done) / max(rate, 1e-9)
-        say(f"{self.doing} {done}/{total}  {rate:,.0f} a second  {left:.0f} s left")
 
 
 def show(found: dict[str, Any], as_json: bool) -> None:

@@ -1,5 +1,7 @@
-"""Nested values as text for people."""
+"""What people see: nested values as text, and how far something is."""
 
+import sys
+import time
 from typing import Any
 
 
@@ -30,3 +32,19 @@ def shown(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return " to ".join(map(shown, value)) if len(value) == 2 else ", ".join(map(shown, value))
     return "none" if value is None else str(value)
+
+
+class Bar:
+    """Progress of something counted: how far, how fast, how long still; shown after two seconds."""
+
+    def __init__(self, doing: str):
+        self.doing, self.began, self.shown = doing, time.monotonic(), 0.0
+
+    def __call__(self, done: int, total: int) -> None:
+        now = time.monotonic()
+        if now - self.began < 2 or (now - self.shown < 1 and done < total):
+            return
+        self.shown, rate = now, done / (now - self.began)
+        left = (total - done) / max(rate, 1e-9)
+        sys.stderr.write(f"{self.doing} {done}/{total}  {rate:,.0f} a second  {left:.0f} s left\n")
+        sys.stderr.flush()

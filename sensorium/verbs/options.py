@@ -7,12 +7,36 @@ from pathlib import Path
 
 def asking(one: argparse.ArgumentParser) -> None:
     """Those of `sensorium ask`."""
-    one.add_argument("image", help="a picture file")
-    one.add_argument("question", help='"what colour is the circle?"')
+    one.add_argument(
+        "asked",
+        nargs="+",
+        metavar="CHECKPOINT ... QUESTION",
+        help="CHECKPOINT IMAGE QUESTION; or, with --image, one or more checkpoints, then QUESTION",
+    )
+    one.add_argument("--image", help="a picture file; then every checkpoint answers, side by side")
+    one.add_argument("--layout", help="of published files")
+    one.add_argument("--precision", default="float32", choices=["float32", "bf16"])
     one.add_argument("--boxes", nargs="+", default=[], metavar="X1,Y1,X2,Y2", help="in pixels")
     one.add_argument("--detector", help="the checkpoint folder of a detector, which finds them")
     one.add_argument("--regions", help="a file of region features that holds the picture")
     one.add_argument("--show", type=Path, help="draw where the model looked (PNG)")
+
+
+def named(asked: list[str], image: str | None) -> tuple[list[str], str, str]:
+    """The checkpoints, the picture and the question of `sensorium ask`.
+
+    ValueError: there are too few or too many words.
+    """
+    unknown = [word for word in asked if word.startswith("--")]
+    if unknown:
+        raise ValueError(f"ask knows no {', '.join(unknown)}: see sensorium ask --help")
+    if image is None and len(asked) == 3:
+        return asked[:1], asked[1], asked[2]
+    if image is None or len(asked) < 2:
+        raise ValueError(
+            "ask needs CHECKPOINT IMAGE QUESTION; or CHECKPOINT ... QUESTION and --image IMAGE"
+        )
+    return asked[:-1], image, asked[-1]
 
 
 def names(said: str) -> list[str]:

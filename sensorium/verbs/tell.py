@@ -1,0 +1,65 @@
+"""What models say of a picture: an answer to a question, put to several side by side, a caption."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sensorium.data.conversations import PLAIN
+from sensorium.media import Source, read_image_bytes
+from sensorium.nn.generate.speaks import How
+from sensorium.verbs.model import Model
+from sensorium.verbs.shown import shows
+from sensorium.verbs.speak import Reply
+
+ASKED = "Describe the image briefly."
+SHORT = How(max_tokens=128)  # of a caption or an answer: what LLaVA's own evaluation allows
+
+
+def say_of(
+    model: Model,
+    image: Source,
+    words: str,
+    settings: How = SHORT,
+    template: str | None = None,
+) -> Reply:
+    """What a model that reads pictures among words says to a picture and a text.
+
+    Raises:
+        ValueError: it reads none, or as `Model.chat`.
+    """
+    if not shows(model.net):
+        raise ValueError("this model does not talk about pictures")
+    shown = {"type": "image", "image": read_image_bytes(image) if isinstance(image, str) else image}
+    parts = [shown, {"type": "text", "text": words}]
+    talk = model.talk(template).stream([{"role": "user", "content": parts}], settings)
+    return next(bit.reply for bit in talk if bit.reply)
+
+
+def caption(
+    model: Model,
+    image: Source,
+    words: str | None = None,
+    settings: How = SHORT,
+    template: str | None = None,
+) -> str:
+    """What a picture shows, in words.
+
+    Args:
+        words: what is asked for; a model that was trained on captions alone is asked nothing.
+    """
+    alone = (template or model.manifest.get("chat")) == PLAIN
+    return say_of(model, image, words or ("" if alone else ASKED), settings, template).text
+
+
+def answered(model: Model, image: str, question: str) -> dict[str, Any]:
+    """A model's answer to a question about a picture; with its probability where it chooses one."""
+    if not question.strip():
+        raise ValueError("the question is empty: ask something")
+    if shows(model.net):
+        return {"answer": say_of(model, image, question).text}
+    best, share = next(iter(model.ask(image, question).items()))
+    return {"answer": best, "probability": round(share, 6)}
+
+
+def beside(models: Sequence[tuple[str, Model]], image: str, question: str) -> dict[str, Any]:
+    """The answers of several models to one question, by the models' names."""
+    return {name: answered(model, image, question) for name, model in models}
