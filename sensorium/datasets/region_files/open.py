@@ -13,8 +13,10 @@ from sensorium.data.errors import DataError
 from sensorium.datasets.files import Rows
 from sensorium.datasets.region_files.arrays import NpzRegions, PairRegions
 from sensorium.datasets.region_files.databases import Hdf5Regions, LmdbRegions
+from sensorium.datasets.region_files.oscar import OscarRegions
 from sensorium.datasets.region_files.record import ANYTHING, Needs, Seen
 from sensorium.datasets.region_files.tsv import TsvRegions
+from sensorium.datasets.region_files.vl_bert import JsonRegions
 
 KINDS: dict[str, Callable[..., Rows[Seen]]] = {
     "tsv": TsvRegions,
@@ -22,6 +24,8 @@ KINDS: dict[str, Callable[..., Rows[Seen]]] = {
     "npy": PairRegions,
     "lmdb": LmdbRegions,
     "hdf5": Hdf5Regions,
+    "oscar": OscarRegions,
+    "vl-bert": JsonRegions,
 }
 BESIDE = ".regions.json"
 
