@@ -30,7 +30,7 @@ class Limits(NamedTuple):
 
     def seconds(self) -> float:
         """The limit on the clock."""
-        return self.wall or 3 * self.cpu
+        return float(self.wall or 3 * self.cpu)
 
 
 class Job(NamedTuple):

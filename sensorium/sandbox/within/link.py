@@ -20,6 +20,7 @@ PLAIN = {
     for name, kind in vars(builtins).items()
     if isinstance(kind, type) and issubclass(kind, Exception)
 }
+ODD = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
 MANY = ("UnicodeDecodeError", "UnicodeEncodeError", "UnicodeTranslateError", "ExceptionGroup")
 
 
@@ -72,7 +73,7 @@ class Link:
             raise self.end(Ended("failed", "Answer", "the program answered what nobody asked"))
         try:
             return decode(answer["value"], lambda sent: Handle(sent["h"][0], str(sent["h"][1])))
-        except (ValueError, TypeError, KeyError, IndexError, RecursionError) as error:
+        except ODD as error:
             raise self.end(Ended("failed", "Answer", f"no plain value: {error}")) from error
 
     def write(self, message: Any) -> None:
