@@ -1,7 +1,7 @@
 """From questions about pictures to what a net that reads both is given; in training and serving."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -21,6 +21,9 @@ from sensorium.models.visualbert import question
 from sensorium.types import Joint, JointPair, Pictured
 
 KEPT = 512 << 20  # bytes of read pictures that are kept in a process
+
+
+Change = Callable[[UInt8[np.ndarray, "y x 3"], np.random.Generator], UInt8[np.ndarray, "y x 3"]]
 
 
 class Sees(NamedTuple):
@@ -58,6 +61,7 @@ class QuestionInputs:
     Args:
         look: of the picture; for crops of each crop; None for features.
         features: a picture's regions by the id of the question, where features are seen.
+        change: of whole pictures while training (`media.rand_augment`).
     """
 
     def __init__(
@@ -66,8 +70,9 @@ class QuestionInputs:
         words: WordPiece,
         sees: Sees,
         features: Mapping[str, Sequence[Features]] | None = None,
+        change: Change | None = None,
     ):
-        self.look, self.words, self.sees = look, words, sees
+        self.look, self.words, self.sees, self.change = look, words, sees, change
         self.features = features or {}
         self.kept: dict[tuple[bytes, tuple[Box, ...]], Any] = {}
         self.bytes = 0
@@ -83,7 +88,10 @@ class QuestionInputs:
                 " detector, or give a file of regions"
             )
         pairs = zip(sample.images, boxes, strict=True)
-        return Item(tuple(self.picture(*pair, sample.id) for pair in pairs), ids)
+        seen = tuple(self.picture(*pair, sample.id) for pair in pairs)
+        if rng is not None and self.change is not None and self.sees.picture != "crops":
+            seen = tuple(self.change(one, rng) for one in seen)
+        return Item(seen, ids)
 
     def encode(self, text: str, where: str) -> list[int]:
         """The ids of a question as the net is asked. DataError: it does not fit."""

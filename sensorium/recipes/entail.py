@@ -31,6 +31,7 @@ def entail(
     batch: int = 64,
     lr: float = 1e-3,
     precision: Literal["float32", "bf16"] = "float32",
+    augment: bool = False,
     seed: int = 0,
 ) -> Run:
     """Train a net that tells whether a picture entails a sentence, from files as SNLI-VE has them.
@@ -45,6 +46,7 @@ def entail(
         batch: sentences a step.
         lr: peak learning rate.
         precision: of the matrix products; weights are kept in float32.
+        augment: whether whole pictures are changed as ALBEF changes them (RandAugment).
         seed: of everything random.
     """
 
@@ -53,6 +55,6 @@ def entail(
         train, test = halves(hypotheses(data), data)
         return Cut(train, test, shape(train))
 
-    effort = Effort(steps, batch, lr, precision, seed)
+    effort = Effort(steps, batch, lr, precision, seed, augment)
     about = {"questions": data, "system": system}
     return answering(system, found, detected_by(detector, found), start, effort, about, ENTAIL)

@@ -28,6 +28,7 @@ def pairs(
     batch: int = 64,
     lr: float = 1e-3,
     precision: Literal["float32", "bf16"] = "float32",
+    augment: bool = False,
     seed: int = 0,
 ) -> Run:
     """Train a net that judges statements about two pictures, from files as NLVR2 has them.
@@ -42,6 +43,7 @@ def pairs(
         batch: statements a step.
         lr: peak learning rate.
         precision: of the matrix products; weights are kept in float32.
+        augment: whether whole pictures are changed as ALBEF changes them (RandAugment).
         seed: of everything random.
     """
 
@@ -50,6 +52,6 @@ def pairs(
         train, test = halves(statements(data), data)
         return Cut(train, test, shape(train))
 
-    effort = Effort(steps, batch, lr, precision, seed)
+    effort = Effort(steps, batch, lr, precision, seed, augment)
     about = {"questions": data, "system": system}
     return answering(system, found, detected_by(detector, found), start, effort, about, PAIRS)

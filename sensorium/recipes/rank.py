@@ -19,6 +19,7 @@ from sensorium.datasets.files import Rows
 from sensorium.datasets.folder import folder
 from sensorium.datasets.karpathy import karpathy
 from sensorium.datasets.parts import part
+from sensorium.media.rand_augment import rand_augment
 from sensorium.models.declaration import Declaration
 from sensorium.models.question_inputs import Features, Item, QuestionInputs
 from sensorium.objectives.aligned import Aligned
@@ -74,6 +75,7 @@ def rank(
     batch: int = 32,
     lr: float = 1e-3,
     precision: Literal["float32", "bf16"] = "float32",
+    augment: bool = False,
     seed: int = 0,
 ) -> Run:
     """Train a net that ranks captions of a picture and pictures of a caption by reading both.
@@ -92,6 +94,7 @@ def rank(
         batch: pictures a step.
         lr: peak learning rate.
         precision: of the matrix products; weights are kept in float32.
+        augment: whether whole pictures are changed as ALBEF changes them (RandAugment).
         seed: of everything random.
     """
     head = "itm" if system == "albef" else "rank"
@@ -119,7 +122,8 @@ def rank(
     @cache
     def source() -> Source:
         how, words, _ = made()
-        inputs = Told(QuestionInputs(how.look, words, how.sees, features()))
+        change = rand_augment if augment else None
+        inputs = Told(QuestionInputs(how.look, words, how.sees, features(), change))
         train = parts().train
         batches = inputs.aligned if system == "albef" else inputs.choices
         return Source(train, Shuffled(len(train), seed), inputs, batches)

@@ -13,12 +13,21 @@ from sensorium.data.loader import Source
 from sensorium.data.order import Shuffled
 from sensorium.data.tokenizers import WordPiece, tokenizer, train_wordpiece
 from sensorium.media import transform
+from sensorium.media.rand_augment import rand_augment
 from sensorium.models.albef import answering as decoding
 from sensorium.models.albef import twinned
 from sensorium.models.question_inputs import Features, QuestionInputs, Sees
 from sensorium.objectives.answering import Asking
 from sensorium.objectives.telling import Telling
-from sensorium.recipes.answerers import Answerer, Wanted, answerer, continued, small_start
+from sensorium.recipes.answerers import (
+    HABITS,
+    Answerer,
+    Habit,
+    Wanted,
+    answerer,
+    continued,
+    small_start,
+)
 from sensorium.recipes.contrast import PLAIN
 from sensorium.recipes.questions import (
     VQA,
@@ -66,16 +75,17 @@ class Effort(NamedTuple):
     lr: float
     precision: Literal["float32", "bf16"]
     seed: int
+    augment: bool = False
 
 
 def vqa(
     system: SYSTEMS = "vilt",
     data: str = "easy_vqa",
     start: str | None = None,
-    steps: int = 2000,
-    batch: int = 128,
-    lr: float = 1e-3,
-    precision: Literal["float32", "bf16"] = "float32",
+    steps: int | None = None,
+    batch: int | None = None,
+    lr: float | None = None,
+    precision: Literal["usual", "float32", "bf16"] = "usual",
     seed: int = 0,
 ) -> Run:
     """Train a net that answers questions about pictures, from pixels or from given boxes.
@@ -88,10 +98,10 @@ def vqa(
             files of VQA v2 and one folder of pictures.
         start: a checkpoint folder of the same system to go on from, pre-trained or fine-tuned; its
             words and its way of seeing are kept.
-        steps: optimiser steps.
-        batch: questions a step.
-        lr: peak learning rate.
-        precision: of the matrix products; weights are kept in float32.
+        steps: optimiser steps (default: the system's own, `recipes.answerers.HABITS`).
+        batch: questions a step (default: the system's own).
+        lr: peak learning rate (default: the system's own).
+        precision: of the matrix products (usual: the system's own); weights are kept in float32.
         seed: of everything random.
     """
 
@@ -99,7 +109,14 @@ def vqa(
     def found() -> Cut:
         return cut(data)
 
-    effort = Effort(steps, batch, lr, precision, seed)
+    own = HABITS.get(system, Habit())
+    effort = Effort(
+        own.steps if steps is None else steps,
+        own.batch if batch is None else batch,
+        own.lr if lr is None else lr,
+        own.precision if precision == "usual" else precision,
+        seed,
+    )
     about = {"questions": data, "system": system}
     return answering(system, found, lambda: None, start, effort, about)
 
@@ -181,7 +198,8 @@ def answering(
     @cache
     def source() -> Source:
         m = made()
-        inputs = QuestionInputs(m.how.look, m.words, m.how.sees, features())
+        change = rand_augment if effort.augment else None
+        inputs = QuestionInputs(m.how.look, m.words, m.how.sees, features(), change)
         room = m.words.length - FRAME
         kept = learnable(found().train, m.table, m.words, room)
         answers = [told(m.words, name) for name in m.table] if decodes else None
@@ -235,7 +253,7 @@ def anew(
     words = WordPiece(words.pieces, min(longest, LONGEST), lower=True, truncate=True)
     short, patch, long = parts.shape
     side = None if seen is None else next(iter(seen.values()))[0].features.shape[1]
-    size = (words.vocab, words.length, len(table), WIDTH, LAYERS)
+    size = (words.vocab, words.length, len(table), WIDTH, HABITS.get(system, Habit()).layers)
     how = answerer(system, Wanted(*size, short, patch, long, side), head)
     return Made(how, words, table, lambda: small_start(how.model.build()))
 
