@@ -10,12 +10,11 @@ from typing import Any
 
 import sensorium
 from sensorium.sandbox.commands import adding
-from sensorium.shown import Bar, lines
-from sensorium.verbs.options import asking, names
+from sensorium.shown import Bar, lines, told
+from sensorium.verbs.options import asked, asking, captioning, inspecting, names
 from sensorium.verbs.speech.options import chosen_model, transcribing
 
 SETTINGS = "max_tokens, temperature, top_k, top_p, min_p, repetition, seed"
-PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -38,13 +37,6 @@ def main(argv: list[str] | None = None) -> int:
         print(f"sensorium: {told(error)}", file=sys.stderr)
         return 1
     return 0
-
-
-def told(error: ValueError | OSError) -> str:
-    """An error in words: of the system's, the file first and no number."""
-    if isinstance(error, OSError) and error.filename and error.strerror:
-        return f"{os.fsdecode(error.filename)}: {error.strerror}"
-    return str(error)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -84,9 +76,8 @@ def parser() -> argparse.ArgumentParser:
     asking(command("ask", ask, "answer a question about a picture, by one model or several"))
     one = command("caption", caption, "say what pictures show")
     source(one)
-    one.add_argument("images", nargs="+", help="picture files")
-    one.add_argument("--ask", help="what is asked for (default: a brief description)")
-    one.add_argument("--template", help="the chat template, where the checkpoint names none")
+    captioning(one)
+    inspecting(command("data", data, "show what a training would learn of conversations"))
 
     one = command("embed", embed, "write the vectors of pictures or texts to a .npy file")
     source(one)
@@ -128,6 +119,9 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("checkpoint", type=Path)
     one.add_argument("--layout", required=True, help="the layout to write")
     one.add_argument("--out", type=Path, required=True, help="the file or folder to write")
+    one = command("merge", merge, "work the additions of LoRA into a checkpoint's weights")
+    one.add_argument("checkpoint", type=Path)
+    one.add_argument("--out", type=Path, required=True, help="the checkpoint folder to write")
     one = command("verify", verify, "prove that a checkpoint gives the outputs it was saved with")
     one.add_argument("checkpoint", type=Path)
 
@@ -234,6 +228,16 @@ def caption(options: argparse.Namespace, words: list[str]) -> None:
     show(dict(zip(options.images, said, strict=True)), options.json)
 
 
+def data(options: argparse.Namespace, words: list[str]) -> None:
+    from sensorium.recipes.audit import asked_for
+
+    found, shown = asked_for(options, sys.stdout.isatty(), Bar("reading"))
+    print("\n".join(shown))
+    show(found, options.json)
+    if found["refused"]:
+        raise ValueError(f"{len(found['refused'])} conversations would be refused, see above")
+
+
 def embed(options: argparse.Namespace, words: list[str]) -> None:
     from sensorium.verbs.save import check_place, save_array
 
@@ -275,15 +279,6 @@ def search(options: argparse.Namespace, words: list[str]) -> None:
     show({"hits": found, "sheet": str(at)}, options.json)
 
 
-def asked(said: str) -> str | Path:
-    """A query: the path of a picture that is there, else words."""
-    if os.path.isfile(said):
-        return Path(said)
-    if os.path.isdir(said) or said.lower().endswith(PICTURES):
-        raise ValueError(f"{said}: no such picture; a query is words, or the path of a picture")
-    return said
-
-
 def regions(options: argparse.Namespace, words: list[str]) -> None:
     from sensorium.models.detector_regions import Choice
     from sensorium.recipes.regions import extract
@@ -320,6 +315,12 @@ def export(options: argparse.Namespace, words: list[str]) -> None:
     from sensorium.verbs.exchange import export_model
 
     show(export_model(options.checkpoint, options.layout, options.out), options.json)
+
+
+def merge(options: argparse.Namespace, words: list[str]) -> None:
+    from sensorium.verbs.merge import merge_model
+
+    show(merge_model(options.checkpoint, options.out), options.json)
 
 
 def verify(options: argparse.Namespace, words: list[str]) -> None:

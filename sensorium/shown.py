@@ -1,5 +1,6 @@
 """What people see: nested values as text, and how far something is."""
 
+import os
 import sys
 import time
 from typing import Any
@@ -48,3 +49,10 @@ class Bar:
         left = (total - done) / max(rate, 1e-9)
         sys.stderr.write(f"{self.doing} {done}/{total}  {rate:,.0f} a second  {left:.0f} s left\n")
         sys.stderr.flush()
+
+
+def told(error: ValueError | OSError) -> str:
+    """An error in words: of the system's, the file first and no number."""
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{os.fsdecode(error.filename)}: {error.strerror}"
+    return str(error)

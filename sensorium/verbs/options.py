@@ -4,6 +4,8 @@ import argparse
 import os
 from pathlib import Path
 
+PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp")
+
 
 def asking(one: argparse.ArgumentParser) -> None:
     """Those of `sensorium ask`."""
@@ -20,6 +22,25 @@ def asking(one: argparse.ArgumentParser) -> None:
     one.add_argument("--detector", help="the checkpoint folder of a detector, which finds them")
     one.add_argument("--regions", help="a file of region features that holds the picture")
     one.add_argument("--show", type=Path, help="draw where the model looked (PNG)")
+
+
+def inspecting(one: argparse.ArgumentParser) -> None:
+    """Those of `sensorium data`."""
+    one.add_argument("what", choices=["inspect"], help="show which tokens would be trained")
+    one.add_argument("file", type=Path, help="conversations in LLaVA's form (.json, .jsonl)")
+    one.add_argument("--checkpoint", required=True, help="whose tokenizer and template are used")
+    one.add_argument("--template", help="a chat template, or plain (default: the checkpoint's)")
+    one.add_argument("--images", type=Path, help="where the pictures lie (default: by the file)")
+    one.add_argument("--sample", nargs="+", default=[], help="ids or numbers (default: the first)")
+    one.add_argument("--patches", type=int, help="tokens of a picture, where none is said")
+    one.add_argument("--length", type=int, help="tokens that are read (default: the context)")
+
+
+def captioning(one: argparse.ArgumentParser) -> None:
+    """Those of `sensorium caption`."""
+    one.add_argument("images", nargs="+", help="picture files")
+    one.add_argument("--ask", help="what is asked for (default: a brief description)")
+    one.add_argument("--template", help="the chat template, where the checkpoint names none")
 
 
 def named(asked: list[str], image: str | None) -> tuple[list[str], str, str]:
@@ -56,3 +77,12 @@ def names(said: str) -> list[str]:
     if not found:
         raise ValueError("--labels names nothing: give names with commas between, or a file")
     return found
+
+
+def asked(said: str) -> str | Path:
+    """A query: the path of a picture that is there, else words."""
+    if os.path.isfile(said):
+        return Path(said)
+    if os.path.isdir(said) or said.lower().endswith(PICTURES):
+        raise ValueError(f"{said}: no such picture; a query is words, or the path of a picture")
+    return said
