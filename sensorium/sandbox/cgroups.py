@@ -14,6 +14,7 @@ from pathlib import Path
 MOUNTS = Path("/proc/self/mountinfo")
 OWN = Path("/proc/self/cgroup")
 PERIOD = 100_000  # microseconds
+STALE = 60  # seconds
 
 
 class Groups:
@@ -36,6 +37,7 @@ class Groups:
                     "cpu.max": f"{quota} {PERIOD}",
                 },
             }[kind]
+            _swept(parent)
             self._make(kind, parent / f"sensorium-{os.getpid()}-{uuid.uuid4().hex[:8]}", wanted)
         self.seen = self.kills()
 
@@ -85,6 +87,15 @@ class Groups:
                 folder.rmdir()
             if not folder.exists():
                 return
+
+
+def _swept(parent: Path) -> None:
+    """Takes away what a judge that was killed left; the kernel keeps groups that hold a process."""
+    for folder in parent.glob("sensorium-*-*"):
+        with contextlib.suppress(OSError):
+            old = time.time() - folder.stat().st_mtime > STALE
+            if old and not Path("/proc", folder.name.split("-")[1]).exists():
+                folder.rmdir()
 
 
 def _parents() -> dict[str, Path]:

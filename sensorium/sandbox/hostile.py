@@ -188,8 +188,8 @@ FILES = (
         " lambda: os.symlink('/', f'{d}/y')):\n"
         "  try: act(); n += 1\n  except OSError: pass\n"
         "for p in (sys.executable, '/dev/null'):\n"
-        " for act in (lambda: os.unlink(p), lambda: os.chmod(p, 0), lambda: os.rename(p,"
-        " '/tmp/z')):\n"
+        " for act in (lambda: os.chmod(p, os.stat(p).st_mode & 0o777), lambda: os.utime(p),"
+        " lambda: os.setxattr(p, 'user.x', b'')):\n"
         "  try: act(); n += 1\n  except OSError: pass\nprint(n)",
         "ended 0",
         "0\n",

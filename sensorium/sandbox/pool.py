@@ -31,7 +31,8 @@ class Sandbox:
         workers: programs at once; 0: as many as there are cores.
         limits: of every program.
         unsafe: run without isolation where none is to be had; never with programs of strangers.
-        through: "bubblewrap" or "direct"; "": bubblewrap where installed, else direct.
+        through: "bubblewrap" or "direct"; "": bubblewrap where installed, else direct; for the
+            superuser direct first, because only so are the programs nobody's.
 
     Raises:
         SandboxError: this machine permits no isolation; with what was tried and what to do.
@@ -130,15 +131,17 @@ class Sandbox:
 
 def first_that_starts(limits: Limits, unsafe: bool, through: str) -> Worker:
     """A server of the strongest kind that this machine permits."""
-    bwrap, tried = shutil.which("bwrap") or "", []
+    bwrap, tried, root = shutil.which("bwrap") or "", [], os.geteuid() == 0
     kinds = [through] if through else [*(["bubblewrap"] if bwrap else []), "direct"]
+    if root:  # bubblewrap's programs are the superuser's outside, ours are nobody's
+        kinds.reverse()
     for kind in kinds:
         try:
             worker = Worker(limits, kind, bwrap)
         except SandboxError as error:
             tried.append(str(error))
             continue
-        if kind == "bubblewrap" and os.geteuid() == 0 and "pids" not in worker.groups.held:
+        if kind == "bubblewrap" and root and "pids" not in worker.groups.held:
             worker.close()  # the kernel does not count the superuser's processes
             tried.append("bubblewrap: as root it needs control groups to bound processes")
             if not through:

@@ -47,6 +47,7 @@ class Worker:
         self.groups = Groups(limits.memory + limits.files + spare, limits.processes + 8)
         self.first: int | None = None  # process 1 of the server's namespaces
         self.socket, inner = socket.socketpair()
+        self.process: subprocess.Popen[bytes] | None = None
         self.said = tempfile.TemporaryFile()  # noqa: SIM115
         doors = self.groups.doors()
         information, told = os.pipe()
@@ -178,8 +179,8 @@ class Worker:
         if self.first is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.first, 9)
-        with contextlib.suppress(ProcessLookupError):
+        if self.process is not None:
             self.process.kill()
-        self.process.wait()
+            self.process.wait()
         self.said.close()
         self.groups.close()
