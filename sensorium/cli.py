@@ -11,10 +11,8 @@ from typing import Any
 import sensorium
 from sensorium.sandbox.commands import adding
 from sensorium.shown import Bar, lines, told
-from sensorium.verbs.options import asked, asking, captioning, inspecting, names
+from sensorium.verbs.options import asked, asking, captioning, chatting, inspecting, names
 from sensorium.verbs.speech.options import chosen_model, transcribing
-
-SETTINGS = "max_tokens, temperature, top_k, top_p, min_p, repetition, seed"
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -127,12 +125,7 @@ def parser() -> argparse.ArgumentParser:
 
     one = command("chat", chat, "talk with a language model in the terminal")
     source(one)
-    one.add_argument("--image", nargs="+", default=[], help="pictures shown with the first line")
-    one.add_argument("--system", help="what the system says first (default: the template's own)")
-    one.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE", help=SETTINGS)
-    one.add_argument("--bits", type=int, choices=[4, 8], help="keep the weights in so few bits")
-    one.add_argument("--template", help="the chat template, where the checkpoint names none")
-
+    chatting(one)
     adding(command, programs)
 
     one = command("reproduce", reproduce, "measure a paper's claim again, at small scale")
@@ -339,8 +332,7 @@ def chat(options: argparse.Namespace, words: list[str]) -> None:
     model.quicken(options.bits)
     talk = model.talk(options.template)
     say(HELP)
-    shown = lambda text: print(text, end="", flush=True)  # noqa: E731
-    converse(talk, sys.stdin, told, shown, options.system, options.image)
+    converse(talk, sys.stdin, told, typed, options.system, options.image)
 
 
 def programs(options: argparse.Namespace, words: list[str]) -> None:
@@ -393,6 +385,11 @@ def opened(options: argparse.Namespace) -> Any:
 def say(text: str) -> None:
     """A line of progress, on standard error."""
     print(text, file=sys.stderr, flush=True)
+
+
+def typed(text: str) -> None:
+    """A piece of text as it comes."""
+    print(text, end="", flush=True)
 
 
 def show(found: dict[str, Any], as_json: bool) -> None:

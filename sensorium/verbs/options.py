@@ -4,6 +4,7 @@ import argparse
 import os
 from pathlib import Path
 
+SETTINGS = "max_tokens, temperature, top_k, top_p, min_p, repetition, seed"
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp")
 
 
@@ -34,6 +35,15 @@ def inspecting(one: argparse.ArgumentParser) -> None:
     one.add_argument("--sample", nargs="+", default=[], help="ids or numbers (default: the first)")
     one.add_argument("--patches", type=int, help="tokens of a picture, where none is said")
     one.add_argument("--length", type=int, help="tokens that are read (default: the context)")
+
+
+def chatting(one: argparse.ArgumentParser) -> None:
+    """Those of `sensorium chat`."""
+    one.add_argument("--image", nargs="+", default=[], help="pictures shown with the first line")
+    one.add_argument("--system", help="what the system says first (default: the template's own)")
+    one.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE", help=SETTINGS)
+    one.add_argument("--bits", type=int, choices=[4, 8], help="keep the weights in so few bits")
+    one.add_argument("--template", help="the chat template, where the checkpoint names none")
 
 
 def captioning(one: argparse.ArgumentParser) -> None:
