@@ -2,8 +2,9 @@
 
 import os
 import platform
+import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
@@ -42,6 +43,21 @@ def peak(dtype: torch.dtype, rounds: int = 15) -> float:
                 torch.ops.mkldnn._linear_pointwise(x, weight, linear.bias, "none", [], "")
                 best = max(best, 2 * m * k * n / (clock() - began))
     return best
+
+
+def give(net: torch.nn.Module, weights: Mapping[str, torch.Tensor], but: str = "") -> None:
+    """Loads a peer's weights and refuses to go on where one is missing or left over.
+
+    Args:
+        but: names that need not be there (a pattern): buffers that count, what is tied afterwards.
+    """
+    lacking = net.load_state_dict(weights, strict=False)
+    odd = [name for name in lacking.missing_keys if not (but and re.search(but, name))]
+    if odd or lacking.unexpected_keys:
+        raise SystemExit(
+            f"{type(net).__name__}: {len(odd)} weights are missing ({odd[:3]}),"
+            f" {len(lacking.unexpected_keys)} left over ({lacking.unexpected_keys[:3]})"
+        )
 
 
 def machine() -> str:

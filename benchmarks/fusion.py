@@ -1,13 +1,16 @@
 """Nets that read words beside pictures, next to transformers' own in one process.
 
-    python benchmarks/fusion.py [visualbert] [lxmert] [vilt] [transport] [--quick] [--layers N]
+    python benchmarks/fusion.py [visualbert] [lxmert] [vilt] [transport] [albef] [--quick]
+        [--layers N] [--albef CHECKOUT]
 
 Base size, random weights, the same in both; questions with 3,129 answers. Three kinds of work:
 
 * equal: every sample has 20 words and 36 regions (ViLT: a picture of 384 x 384), nothing is padded;
 * ragged: captions of 5 to 40 words, most of them short; 10 to 100 regions; pictures of the shapes
   that cameras give (ViLT's transform). Ours reads them end to end, theirs filled up with masks;
-* transport: UNITER's step of matching with and without the optimal-transport term.
+* transport: UNITER's step of matching with and without the optimal-transport term;
+* albef: a step of all three losses beside the official model's (see `aligned.py`), of which
+  --albef names a checkout of github.com/salesforce/ALBEF.
 
 Of each: the forward pass and the training step (every answer by itself, dropout, AdamW, autocast in
 bfloat16). Before anything is timed the answers are compared. With one thread (--threads
@@ -20,6 +23,7 @@ three forward passes.
 import argparse
 import copy
 import ctypes
+import importlib
 import json
 from collections.abc import Callable
 from functools import partial
@@ -29,7 +33,7 @@ from typing import Any, NamedTuple
 import torch
 import torch.nn.functional as F
 import transformers
-from common import machine, peak, side_by_side, table
+from common import give, machine, peak, side_by_side, table
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 from torch.utils.flop_counter import FlopCounterMode
@@ -48,7 +52,7 @@ from sensorium.objectives.matching import Matching
 from sensorium.objectives.passes import OnePass
 from sensorium.train.backward import Scale, backward
 from sensorium.train.parallel import Place
-from sensorium.train.rules import AdamW, optimiser
+from sensorium.train.rules import AdamW, Freeze, optimiser
 from sensorium.train.step import Step
 from sensorium.types import Joint, Objective, Scored
 from sensorium.verbs.fast import prepared
@@ -171,10 +175,7 @@ def pair(case: Case) -> tuple[nn.Module, nn.Module]:
     kind = getattr(transformers, config.pop("architectures")[0])
     theirs = kind(kind.config_class(**config)).eval()
     weights = chosen.keymap(case.declaration).save(ours.state_dict())
-    lacking = theirs.load_state_dict(weights, strict=False)
-    missing = [name for name in lacking.missing_keys if "position_ids" not in name]
-    if missing:
-        raise SystemExit(f"{case.layout} lacks {missing[:3]}")
+    give(theirs, weights, "position_ids")
     return ours, theirs
 
 
@@ -310,7 +311,7 @@ def train(case: Case, work: Work, cost: float, rounds: int, title: str) -> None:
 def stepper(net: nn.Module, asks: dict[str, Objective], batch: Any, half: bool) -> Callable:
     """One step of our training: question, loss, gradient, optimiser."""
     step, place = Step(net.train(), asks), Place(0, 1, torch.device("cpu"))
-    learn = optimiser(step, [("", AdamW(1e-5, 0.01))])
+    learn = optimiser(step, [(r"objectives\..*teacher\.", Freeze()), ("", AdamW(1e-5, 0.01))])
     for group in learn.param_groups:
         group["lr"] = group["initial_lr"]
 
@@ -323,6 +324,8 @@ def stepper(net: nn.Module, asks: dict[str, Objective], batch: Any, half: bool) 
         sums = backward(step, step, [questions], scale, place, around)
         learn.step()
         learn.zero_grad()
+        for ask in asks.values():
+            ask.after_step(net)
         return float(scale.total(sums))
 
     return run
@@ -363,19 +366,24 @@ def ot(rounds: int, layers: int | None, rows: int) -> None:
 
 
 def main() -> None:
-    parts = ("visualbert", "lxmert", "vilt", "transport")
+    parts = ("visualbert", "lxmert", "vilt", "transport", "albef")
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("parts", nargs="*", choices=[*parts, []], help="all of them by default")
     parser.add_argument("--quick", action="store_true", help="fewer rounds, 8 samples")
     parser.add_argument("--layers", type=int, help="at most so many in each stack (all)")
     parser.add_argument("--batch", type=int, help="samples (32; 8 with --quick)")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--albef", type=Path, help="a checkout of github.com/salesforce/ALBEF")
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
     print(f"{machine()}, transformers {transformers.__version__}")
     rounds, rows = (2, 8) if asked.quick else (7, 32)
     for name in asked.parts or parts:
-        if name == "transport":
+        if name == "albef":
+            importlib.import_module("aligned").bench(
+                asked.albef, rounds, asked.layers, asked.batch or min(rows, 16)
+            )
+        elif name == "transport":
             ot(rounds, asked.layers, asked.batch or rows)
         else:
             system(name, rounds, asked.layers, asked.batch or rows)

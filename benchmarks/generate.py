@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 import transformers
-from common import clock, machine
+from common import clock, give, machine
 
 import sensorium
 from sensorium.models.declaration import declared
@@ -82,7 +82,8 @@ def peer(model: Model) -> torch.nn.Module:
     declaration, chosen = declared(model.manifest["model"]), layout("hf-llama")
     config = json.loads(chosen.files(declaration, model.manifest)["config.json"])
     net = transformers.LlamaForCausalLM(transformers.LlamaConfig(**config))
-    net.load_state_dict(chosen.keymap(declaration).save(model.net.state_dict()), strict=False)
+    tied = r"^lm_head\.weight$" if config.get("tie_word_embeddings") else ""
+    give(net, chosen.keymap(declaration).save(model.net.state_dict()), tied)
     net.tie_weights()
     return net
 
