@@ -75,16 +75,16 @@ class Design(NamedTuple):
 
 
 FULL = Design(
-    seeds=(0, 1, 2, 3),
+    seeds=(0, 1, 2),
     width=64,
     layers=(2, 1, 2),
     feature=64,
-    noise=1.0,
+    noise=0.5,
     scenes=20_000,
     pairs=2000,
-    test=4000,
-    before=Effort(1500, 64, 1e-3),
-    tune=Effort(400, 32, 5e-4),
+    test=1000,
+    before=Effort(300, 32, 2e-3),
+    tune=Effort(200, 32, 1e-3),
 )
 
 

@@ -33,7 +33,7 @@ an object of the named colour and shape (as often true as not: chance 50%).
 
 ## What was run
 
-Scenes of 3 to 5 coloured shapes (5 colours, 5 shapes), each an object with a feature of {feature}
+Scenes of 2 to 4 coloured shapes (3 colours, 3 shapes), each an object with a feature of {feature}
 numbers: a fixed code of the colour and one of the shape, both of standard deviation 1, and noise of
 {noise}. The net is the library's LXMERT, {layers} layers (of words, of objects, of both) of width
 {width}, with the library's objectives on one pass. Pre-training: {scenes} scenes with a caption of

@@ -1,6 +1,6 @@
 """The world in which fusion encoders are measured: scenes of coloured shapes, seen as regions.
 
-A scene holds 3 to 5 objects, each a colour and a shape, no two alike. A region is what a detector
+A scene holds 2 to 4 objects, each a colour and a shape, no two alike. A region is what a detector
 would give of an object: a feature (a fixed random code of its colour, plus one of its shape, plus
 noise), a box, and words of its class (the shape) and attribute (the colour). Texts are built from
 templates over a fixed vocabulary. Everything is drawn from a numpy generator, many at once, and
@@ -18,10 +18,10 @@ from sensorium.data.ragged import places, ragged
 from sensorium.objectives.masked_words import Vocabulary
 from sensorium.types import Detections, Ids, Regions
 
-COLOURS = ("red", "green", "blue", "yellow", "purple")
-SHAPES = ("circle", "square", "triangle", "star", "cross")
+COLOURS = ("red", "green", "blue")
+SHAPES = ("circle", "square", "star")
 KINDS = len(COLOURS) * len(SHAPES)  # kind of an object: colour * len(SHAPES) + shape
-FEWEST, MOST = 3, 5
+FEWEST, MOST = 2, 4
 SURE = 0.9  # the probability that the detector gives the class it names
 SPECIAL = ("[PAD]", "[CLS]", "[SEP]", "[MASK]")
 OTHERS = (
@@ -185,7 +185,13 @@ def text(count: int, *parts: str | Int[Tensor, " n"]) -> Texts:
 
 
 def captions(of: Scenes, rng: np.random.Generator, mentions: int) -> Captions:
-    """ "red circle and blue square": so many objects of each scene, in any order."""
+    """ "red circle and blue square": so many objects of each scene, in any order.
+
+    Raises:
+        ValueError: a scene holds fewer.
+    """
+    if mentions > FEWEST:
+        raise ValueError(f"{mentions} objects cannot be named: scenes hold from {FEWEST} on")
     count = len(of.count)
     key = rng.random((count, MOST))
     key = np.where(np.arange(MOST) < of.count.numpy()[:, None], key, 2.0)

@@ -32,7 +32,7 @@ of {pool} pictures comes first for a caption.
 
 ## What was run
 
-Scenes of 3 to 5 coloured shapes (5 colours, 5 shapes), each a region with a feature of {feature}
+Scenes of 2 to 4 coloured shapes (3 colours, 3 shapes), each a region with a feature of {feature}
 numbers: a fixed code of the colour and one of the shape, both of standard deviation 1, and noise of
 {noise}; captions name three objects. The net is the library's UNITER, {layers} layers of width
 {width}, with the library's objectives, one task a step, drawn as UNITER draws them (ITM and MLM

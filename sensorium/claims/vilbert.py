@@ -48,7 +48,7 @@ from sensorium.recipes.answerers import small_start
 from sensorium.types import Choices, Joint
 
 ARMS = ("two-100", "two-50", "two-25", "two-0", "one-100", "one-0")
-CANDIDATES = 4
+CANDIDATES, MENTIONS = 4, 2
 
 
 class Design(NamedTuple):
@@ -67,16 +67,16 @@ class Design(NamedTuple):
 
 
 FULL = Design(
-    seeds=(0, 1, 2, 3),
+    seeds=(0, 1, 2),
     width=64,
     single=(64, 4, 330),
     feature=32,
-    noise=0.5,
-    scenes=20_000,
+    noise=0.3,
+    scenes=2000,
     tuned=1000,
-    test=2000,
-    before=Effort(2000, 64, 1e-3),
-    tune=Effort(300, 16, 5e-4),
+    test=1000,
+    before=Effort(400, 48, 2e-3),
+    tune=Effort(63, 16, 1e-3),
 )
 
 
@@ -123,7 +123,7 @@ def pretrain(model: TwoStream | SingleStream, pairs: int, design: Design, seed: 
     """All losses on one pass, over the first so many pairs; returns the last loss."""
     rng = np.random.default_rng([seed, 0])
     of = toy.scenes(design.scenes, rng, design.feature, design.noise)
-    told = toy.captions(of, rng, 2)
+    told = toy.captions(of, rng, MENTIONS)
 
     def batch(at: Int[Tensor, " b"]) -> Case:
         return Case(Joint(toy.regions(of, at), toy.laid(told.text, at)), said=toy.detected(of, at))
@@ -164,7 +164,7 @@ def candidates(
     """Scenes, and four captions of each one after another, of which the first is true. (The net
     sees each by itself and cannot know which is the first.)"""
     of = toy.scenes(count, rng, design.feature, design.noise)
-    told = toy.captions(of, rng, 2)
+    told = toy.captions(of, rng, MENTIONS)
     wrong = [toy.distorted(of, told, rng) for _ in range(CANDIDATES - 1)]
     fields = zip(told.text, *wrong, strict=True)
     return of, toy.Texts(*(torch.stack(field, 1).flatten(0, 1) for field in fields))

@@ -38,7 +38,7 @@ captions is true of a picture; the other three have one word changed (chance 25%
 
 ## What was run
 
-Scenes of 3 to 5 coloured shapes (5 colours, 5 shapes), each a region with a feature of {feature}
+Scenes of 2 to 4 coloured shapes (3 colours, 3 shapes), each a region with a feature of {feature}
 numbers: a fixed code of the colour and one of the shape, both of standard deviation 1, and noise
 of {noise}; captions name two objects. Two streams are the library's ViLBERT of width {width}: two
 layers of words, one of regions, two of co-attention; one stream is the library's UNITER, which

@@ -26,7 +26,7 @@ pictures has an object of the named colour and shape (chance 50%).
 
 ## What was run
 
-Scenes of 3 to 5 coloured shapes (5 colours, 5 shapes), each a region with a feature of {feature}
+Scenes of 2 to 4 coloured shapes (3 colours, 3 shapes), each a region with a feature of {feature}
 numbers: a fixed code of the colour and one of the shape, both of standard deviation 1, and noise of
 {noise}. The net is the library's VisualBERT, {layers} layers of width {width}, with the library's
 objectives. Pre-training: {scenes} scenes with two captions of two objects each, {before}; "is the

@@ -71,7 +71,7 @@ def test_masking_both_at_once_hides_the_other_side_and_asks_the_same() -> None:
     case = Case(
         Joint(
             toy.regions(of, every),
-            toy.laid(toy.captions(of, np.random.default_rng(3), 3).text, every),
+            toy.laid(toy.captions(of, np.random.default_rng(3), 2).text, every),
         ),
         said=toy.detected(of, every),
     )
@@ -95,7 +95,7 @@ def test_masking_both_at_once_hides_the_other_side_and_asks_the_same() -> None:
 def test_tasks_take_turns_by_their_shares() -> None:
     of = toy.scenes(4, np.random.default_rng(3), 32, 0.5)
     every = torch.arange(4)
-    told = toy.laid(toy.captions(of, np.random.default_rng(3), 3).text, every)
+    told = toy.laid(toy.captions(of, np.random.default_rng(3), 2).text, every)
     case = Case(Joint(toy.regions(of, every), told), said=toy.detected(of, every))
     turns = Turns(uniter.tasks("full"))
     net = uniter.net(uniter.FULL)
@@ -114,6 +114,18 @@ def test_alignment_counts_the_words_that_point_at_their_object() -> None:
             score[i, at, object] = 1  # the colour's word is right,
             score[i, at + 1, (object + 1) % toy.MOST] = 1  # that of the shape is not
     assert uniter.hits(score, told) == 0.5
+
+
+def test_a_caption_is_true_of_a_scene_that_holds_all_it_names() -> None:
+    of = toy.scenes(50, np.random.default_rng(3), 32, 0.5)
+    told = toy.captions(of, np.random.default_rng(3), 2)
+    at = torch.arange(50)
+    assert uniter.true_of(told, of, at).all()
+    found = uniter.true_of(told, of, at.roll(1))
+    for i, j in enumerate(at.roll(1).tolist()):
+        held = set(zip(of.colour[j].tolist(), of.shape[j].tolist(), strict=True))
+        named = {(int(of.colour[i, k]), int(of.shape[i, k])) for k in told.object[i].tolist()}
+        assert bool(found[i]) == (named <= held)
 
 
 def test_a_page_reads_arms_by_name() -> None:

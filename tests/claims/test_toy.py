@@ -41,9 +41,9 @@ def named(text: list[str]) -> list[tuple[str, str]]:
     return list(zip(said[::2], said[1::2], strict=True))
 
 
-def test_a_scene_has_three_to_five_objects_no_two_alike(of: toy.Scenes) -> None:
+def test_a_scene_has_two_to_four_objects_no_two_alike(of: toy.Scenes) -> None:
     for i in range(COUNT):
-        assert 3 <= len(things(of, i)) == len(set(things(of, i))) <= 5
+        assert 2 <= len(things(of, i)) == len(set(things(of, i))) <= 4
         assert of.feature[i, of.count[i] :].eq(0).all()
         x1, y1, x2, y2 = of.box[i, : of.count[i]].T
         assert (x1 >= 0).all() and (x1 < x2).all() and (x2 <= 1).all()
@@ -57,7 +57,7 @@ def test_a_region_looks_like_its_colour_and_shape(of: toy.Scenes) -> None:
     batch, said = toy.regions(of, at), toy.detected(of, at)
     for place, one in zip(at.tolist(), unlay_regions(batch), strict=True):
         nearest = torch.cdist(one.features, every).argmin(1).tolist()
-        told = [(toy.COLOURS[k // 5], toy.SHAPES[k % 5]) for k in nearest]
+        told = [(toy.COLOURS[k // 3], toy.SHAPES[k % 3]) for k in nearest]
         assert told == things(of, place)
     expected = [pair for place in at.tolist() for pair in things(of, place)]
     classes = zip(said.attribute.tolist(), said.label.tolist(), strict=True)
@@ -69,13 +69,20 @@ def test_a_region_looks_like_its_colour_and_shape(of: toy.Scenes) -> None:
 def test_captions_are_true_and_point_at_what_they_name(
     of: toy.Scenes, rng: np.random.Generator
 ) -> None:
-    told = toy.captions(of, rng, 3)
+    told = toy.captions(of, rng, 2)
     for i in range(COUNT):
-        assert len(set(named(words(told.text, i)))) == 3
-        for k in range(3):
+        assert len(set(named(words(told.text, i)))) == 2
+        for k in range(2):
             at = int(told.place[i, k])
             pair = tuple(toy.WORDS[j] for j in told.text.ids[i, at : at + 2].tolist())
             assert pair == things(of, i)[int(told.object[i, k])] == named(words(told.text, i))[k]
+
+
+def test_more_objects_than_there_are_cannot_be_named(
+    of: toy.Scenes, rng: np.random.Generator
+) -> None:
+    with pytest.raises(ValueError, match="3 objects cannot be named"):
+        toy.captions(of, rng, 3)
 
 
 def test_distorted_captions_are_false_by_one_word(of: toy.Scenes, rng: np.random.Generator) -> None:
