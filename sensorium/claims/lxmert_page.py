@@ -43,7 +43,7 @@ turn. AdamW with warm-up and cosine.
 
 ## What differs from the paper
 
-- Four to five orders of magnitude: a net of some 250,000 parameters, drawn scenes, captions of one
+- Four to five orders of magnitude: a net of some 320,000 parameters, drawn scenes, captions of one
   template.
 - The labels are right and the "detector" is sure of them, and they name just what captions and
   statements speak of (shape and colour), where 1,600 classes and 400 attributes are noisy and

@@ -71,7 +71,8 @@ class Design(NamedTuple):
     tuned: int  # scenes to fine-tune on
     candidates: int  # pictures a caption is ranked with in fine-tuning
     pool: int  # pictures that are ranked for a caption
-    captions: int  # that are looked for, and aligned
+    captions: int  # whose picture is looked for
+    probed: int  # captions that are aligned
     before: Effort
     tune: Effort
 
@@ -87,6 +88,7 @@ FULL = Design(
     candidates=4,
     pool=25,
     captions=200,
+    probed=2000,
     before=Effort(500, 48, 2e-3),
     tune=Effort(100, 16, 1e-3),
 )
@@ -183,9 +185,9 @@ def aligned(model: SingleStream, design: Design, seed: int) -> dict[str, float]:
     largest cosine; `chance` is that of picking any region."""
     model.eval()
     rng = np.random.default_rng([seed, 1])
-    of = toy.scenes(design.captions, rng, design.feature, design.noise)
+    of = toy.scenes(design.probed, rng, design.feature, design.noise)
     told = toy.captions(of, rng, MENTIONS)
-    every = torch.arange(design.captions)
+    every = torch.arange(design.probed)
     said = model.fuse(Joint(toy.regions(of, every), toy.laid(told.text, every)))
     x, x_real = transport.spread(said.text, transport.ALL)
     y, y_real = transport.spread(said.image, transport.ALL)

@@ -24,17 +24,18 @@ experiment and the rule are written in `sensorium/claims/uniter.py`.
 {rows}
 
 Means over {seeds} seeds with their 95% interval, in percent. *Alignment* is measured on the
-frozen pre-trained net: of the words of colour and shape of {captions} new captions, how many have
+frozen pre-trained net: of the words of colour and shape of {probed} new captions, how many have
 most of their mass moved to the object that is meant, by the transport plan over the last states;
 *by cosine* takes the region with the largest cosine in place of the plan. *Chance* is that of
-picking any of the scene's regions. *R@1* is measured after fine-tuning: how often the right one
-of {pool} pictures comes first for a caption.
+picking any of the scene's regions. *R@1* is measured after
+fine-tuning: how often the first of {pool} pictures is one of which the caption is true (nine kinds
+of object: a caption is true of about one other picture in twelve).
 
 ## What was run
 
 Scenes of 2 to 4 coloured shapes (3 colours, 3 shapes), each a region with a feature of {feature}
 numbers: a fixed code of the colour and one of the shape, both of standard deviation 1, and noise of
-{noise}; captions name three objects. The net is the library's UNITER, {layers} layers of width
+{noise}; captions name two objects. The net is the library's UNITER, {layers} layers of width
 {width}, with the library's objectives, one task a step, drawn as UNITER draws them (ITM and MLM
 twice as often as a task of regions). Pre-training: {scenes} pairs, {before}. Fine-tuning: a ranking
 head that starts from the matching head, {tuned} captions with {candidates} pictures each, {tune}.
@@ -43,15 +44,15 @@ regions hides words too. AdamW with warm-up and cosine.
 
 ## What differs from the paper
 
-- Four to five orders of magnitude: a net of some 130,000 parameters, drawn scenes, captions of one
-  template, no start from BERT.
+- Four to five orders of magnitude: a net of some 120,000 parameters, hundreds of steps, drawn
+  scenes, captions of one template, no start from BERT.
 - Alignment is measured itself, not through tasks; the paper shows it in pictures of attention. Two
   measures stand for its sum over tasks.
 - Arms take equally many steps: *MLM and ITM alone* takes more steps of both than the others do.
 - The shapes are the detector's classes, and it is sure of them and right; no class of the
   background is ever seen.
-- Fine-tuning ranks one picture against three others drawn at random, by a softmax; the paper's
-  retrieval takes hard negatives.
+- Fine-tuning ranks one picture against three others drawn at random, by a softmax (now and then
+  the caption is true of one of them too); the paper's retrieval takes hard negatives.
 - The noise, the rates and the numbers of steps were chosen in short trials on a seed that is not
   measured. The intervals are over seeds of one kind of scene and say nothing of photographs.
 

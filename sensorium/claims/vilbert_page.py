@@ -50,11 +50,12 @@ ViLBERT's objectives on one pass (matching, masked words, classes of masked regi
 
 ## What differs from the paper
 
-- Four to five orders of magnitude: nets of some 250,000 parameters, drawn scenes, captions of one
-  template, no start from BERT: *not pre-trained* knows no words, where the paper's knows BERT's.
+- Four to five orders of magnitude: nets of some 250,000 parameters, hundreds of steps, drawn
+  scenes, captions of one template, no start from BERT: *not pre-trained* knows no words, where
+  the paper's knows BERT's.
 - The number of steps is the same for every share: what is asked is whether more different pairs
-  help, not whether more steps do. With 25 kinds of object, a quarter of the pairs shows every
-  kind often.
+  help, not whether more steps do. At 100% each pair is seen about ten times, as in the paper's
+  ten epochs.
 - A choice of captions (as in VCR) stands for VQA; the pictures are of the kind pre-trained on.
 - One stream is pre-trained on all pairs or on none.
 - The noise, the rates and the numbers of steps were chosen in short trials on a seed that is not

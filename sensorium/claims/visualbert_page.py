@@ -29,7 +29,7 @@ pictures has an object of the named colour and shape (chance 50%).
 Scenes of 2 to 4 coloured shapes (3 colours, 3 shapes), each a region with a feature of {feature}
 numbers: a fixed code of the colour and one of the shape, both of standard deviation 1, and noise of
 {noise}. The net is the library's VisualBERT, {layers} layers of width {width}, with the library's
-objectives. Pre-training: {scenes} scenes with two captions of two objects each, {before}; "is the
+objectives. Pre-training: {scenes} scenes with two captions of one object each, {before}; "is the
 second caption of this picture too" and masked words on one pass. Fine-tuning: {pairs} statements
 about two scenes, {tune}, both pictures in one sequence. AdamW with warm-up and cosine. *captions
 alone* takes the same steps on the same captions with no region shown; *late fusion* is pre-trained
@@ -38,9 +38,9 @@ last layer reads both (the same layers, so equally many parameters but for one n
 
 ## What differs from the paper
 
-- Four to five orders of magnitude: a net of some 170,000 parameters, drawn scenes, captions of one
-  template. No start from BERT: every arm starts from scratch, so *not pre-trained* is weaker here
-  than a net that knows its words.
+- Four to five orders of magnitude: a net of some 115,000 parameters, hundreds of steps, drawn
+  scenes, captions of one template. No start from BERT: every arm starts from scratch, so *not
+  pre-trained* is weaker here than a net that knows its words.
 - Captions name colours and shapes that are drawn independently: the text by itself has next to
   nothing to teach, where COCO's captions have a language in them.
 - The task is close to what pre-training asks (does a caption fit a picture), more than NLVR2 is.

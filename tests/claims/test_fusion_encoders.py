@@ -18,7 +18,9 @@ from sensorium.types import Joint
 FEW = dict(seeds=(0, 1), before=Effort(2, 24, 1e-3), tune=Effort(2, 4, 1e-3), scenes=64)
 DESIGNS: dict[str, Any] = {
     "visualbert": visualbert.FULL._replace(**FEW, pairs=8, test=8, width=16, layers=2),
-    "uniter": uniter.FULL._replace(**FEW, tuned=8, pool=3, captions=6, width=16, layers=1),
+    "uniter": uniter.FULL._replace(
+        **FEW, tuned=8, pool=3, captions=6, probed=5, width=16, layers=1
+    ),
     "vilbert": vilbert.FULL._replace(**FEW, tuned=8, test=8, width=16, single=(16, 2, 32)),
     "lxmert": lxmert.FULL._replace(**FEW, pairs=8, test=8, width=16, layers=(1, 1, 1)),
 }
