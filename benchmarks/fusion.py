@@ -311,7 +311,9 @@ def train(case: Case, work: Work, cost: float, rounds: int, title: str) -> None:
 def stepper(net: nn.Module, asks: dict[str, Objective], batch: Any, half: bool) -> Callable:
     """One step of our training: question, loss, gradient, optimiser."""
     step, place = Step(net.train(), asks), Place(0, 1, torch.device("cpu"))
-    learn = optimiser(step, [(r"objectives\..*teacher\.", Freeze()), ("", AdamW(1e-5, 0.01))])
+    taught = any(isinstance(ask, nn.Module) for ask in asks.values())
+    frozen = [(r"objectives\..*teacher\.", Freeze())] if taught else []
+    learn = optimiser(step, [*frozen, ("", AdamW(1e-5, 0.01))])
     for group in learn.param_groups:
         group["lr"] = group["initial_lr"]
 

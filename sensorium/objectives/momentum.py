@@ -170,4 +170,4 @@ def copy(teacher: nn.Module, net: nn.Module) -> None:
 def follow(teacher: nn.Module, net: nn.Module, decay: float) -> None:
     """Moves the teacher's parameters towards the net's."""
     for name, slow in teacher.named_parameters():
-        slow.mul_(decay).add_(net.get_parameter(name).detach(), alpha=1 - decay)
+        slow.lerp_(net.get_parameter(name).detach(), 1 - decay)
