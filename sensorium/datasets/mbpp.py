@@ -10,7 +10,7 @@ import builtins
 import hashlib
 import json
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import Any, NoReturn
 
 from sensorium.data.errors import DataError
 from sensorium.datasets.coding import Coding
@@ -31,10 +31,9 @@ ASK = (
 # 533 hands the program a type, 596 uses what it imports, 367 and 927 set fields of its objects
 TOGETHER = frozenset({367, 533, 596, 927})
 SLOW = {123: 15.0}  # its reference takes about 3 s, the usual limit
-Split = Literal["prompt", "test", "validation", "train", "all"]
 
 
-def mbpp(path: str | Path, sanitized: bool = False, split: Split = "test") -> CodingSet:
+def mbpp(path: str | Path, sanitized: bool = False, split: str = "test") -> CodingSet:
     """The problems of one part of MBPP, with the paper's prompt of three examples.
 
     Args:

@@ -5,6 +5,7 @@ import queue
 import shutil
 import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
 
 from sensorium.sandbox.boot import version
@@ -91,15 +92,9 @@ class Sandbox:
                             seen(place, outcome)
                 except BaseException as error:
                     failed.append(error)
-                    raise SystemExit from error  # ends the thread; told below
+                    raise
 
-        threads = [threading.Thread(target=work, daemon=True) for _ in self.workers]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        if failed:
-            raise failed[0]
+        together(work, len(self.workers), failed)
         return [found[place] for place in range(len(jobs))]
 
     def _watched(self) -> Watch | None:
@@ -127,6 +122,22 @@ class Sandbox:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def together(work: Callable[[], None], count: int, failed: list[BaseException]) -> None:
+    """Runs `work` in so many threads at once, which end when `failed` holds something.
+
+    The first error of any of them, or an interrupt, is raised when all have ended.
+    """
+    with ThreadPoolExecutor(count) as threads:
+        running = [threads.submit(work) for _ in range(count)]
+        try:
+            wait(running)
+        except BaseException as error:
+            failed.append(error)
+            raise
+    if failed:
+        raise failed[0]
 
 
 def first_that_starts(limits: Limits, unsafe: bool, through: str) -> Worker:

@@ -17,7 +17,7 @@ from sensorium.sandbox import hostile, hostile_more
 from sensorium.sandbox.errors import SandboxError
 from sensorium.sandbox.hostile import RIGHT, TESTS, WRONG, Program
 from sensorium.sandbox.jobs import Job, Limits
-from sensorium.sandbox.pool import Sandbox
+from sensorium.sandbox.pool import Sandbox, together
 from sensorium.sandbox.watch import below, processes
 from sensorium.sandbox.worker import Worker
 
@@ -71,10 +71,11 @@ def selftest(
     with Sandbox(2, LIMITS, unsafe, through) as box, Outside() as outside:
         found: dict[int, Seen] = {}
         left = iter(range(len(PROGRAMS)))
-        lock, failed = threading.Lock(), []
+        lock, failed, servers = threading.Lock(), [], list(box.workers)
 
-        def work(worker: Worker) -> None:
+        def work() -> None:
             try:
+                worker = servers.pop()
                 before = state(worker)
                 while not failed:
                     with lock:
@@ -88,15 +89,9 @@ def selftest(
                             progress(len(found), len(PROGRAMS))
             except BaseException as error:
                 failed.append(error)
-                raise SystemExit from error  # ends the thread; told below
+                raise
 
-        threads = [threading.Thread(target=work, args=(w,), daemon=True) for w in box.workers]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        if failed:
-            raise failed[0]
+        together(work, len(box.workers), failed)
         rows = [found[place] for place in range(len(PROGRAMS))]
         rows.append(outside.seen())
         holds = all(row.contained for row in rows)

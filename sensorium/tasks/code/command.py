@@ -36,7 +36,7 @@ def coding(name: str, folder: Path | None = None) -> CodingSet:
     at = folder or root() / "code"
     if kind == "humaneval":
         return humaneval(at)
-    return mbpp(at, kind.endswith("sanitized"), split or "test")  # type: ignore[arg-type]
+    return mbpp(at, kind.endswith("sanitized"), split or "test")
 
 
 def scored(options: argparse.Namespace, progress: Progress) -> dict[str, Any]:
