@@ -51,6 +51,7 @@ from sensorium.weights.errors import WeightsError
 
 VOCAB = 2000  # pieces of words, where they are learnt
 LONGEST = 64  # tokens of a question
+BATCH = 128  # questions a step, where nothing else is said
 FRAME = 4  # of those, special ones, and a "?"
 WIDTH, LAYERS = 64, 3
 KINDS = 4  # rows of the largest table of kinds of tokens
@@ -125,44 +126,40 @@ def detected(
     detector: str,
     system: Literal["visualbert", "uniter", "lxmert", "vilbert"] = "uniter",
     data: str = "easy_vqa",
+    see: Literal["crops", "features"] = "crops",
     start: str | None = None,
     steps: int = 800,
-    batch: int = 128,
     lr: float = 1e-3,
-    precision: Literal["float32", "bf16"] = "float32",
     seed: int = 0,
 ) -> Run:
-    """Train a net that answers questions from what a detector sees: its regions and features.
+    """Train a net that answers questions from the regions that a detector finds.
 
     Args:
         detector: the checkpoint folder of a detector (`sensorium train detect`).
         system: a system that reads regions.
         data: as of `vqa`.
-        start: a checkpoint folder of the same system to go on from; one that sees what boxes cut
-            out is shown what the detector's boxes do.
-        steps: optimiser steps.
-        batch: questions a step.
+        see: of a region what its box cuts out ("crops", of a detector of your own, which may not
+            have learnt what is asked), or the detector's features.
+        start: a checkpoint folder of the same system to go on from, which sees the same.
+        steps: optimiser steps, of 128 questions each.
         lr: peak learning rate.
-        precision: of the matrix products; weights are kept in float32.
         seed: of everything random.
     """
-
-    crops = start is not None and "of" in folders.load(start).manifest["model"]["args"]
 
     @cache
     def found() -> Cut:
         parts = cut(data)
-        if not crops:
+        if see == "features":
             return parts
         finder = load_folder(detector)
-        boxed = {k: boxed_by(finder, some) for k, some in parts._asdict().items() if k != "shape"}
-        return parts._replace(**boxed)
+        train, test = (boxed_by(finder, some) for some in (parts.train, parts.test))
+        return parts._replace(train=train, test=test)
 
     @cache
     def features() -> Mapping[str, Sequence[Features]] | None:
-        return None if crops else seen_by(load_folder(detector), found())
+        return seen_by(load_folder(detector), found()) if see == "features" else None
 
-    effort = Effort(steps, batch, lr, precision, seed)
+    effort = Effort(steps, BATCH, lr, "float32", seed)
     about = {"questions": data, "system": system, "detector": Path(detector).resolve().name}
     return answering(system, found, features, start, effort, about)
 
