@@ -6,6 +6,7 @@ done with that is the same for all. The functions `verdicts`, `plot` and `text` 
 """
 
 import math
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,14 +19,13 @@ Found = Mapping[str, Mapping[str, Any]]  # what each arm of one seed found
 
 
 class Claim(NamedTuple):
-    """What is claimed of a number, one a seed.
+    """What is claimed: that a number, one a seed, lies above 0.
 
-    `effect` reads it from what the arms of a seed found; `side` is that of 0 on which it shall lie.
+    `effect` reads it from what the arms of a seed found.
     """
 
     says: str
     effect: Callable[[Found], float]
-    side: str = "above"
     unit: str = "points"
 
 
@@ -52,29 +52,30 @@ class Page(NamedTuple):
 
     Attributes:
         arms: the names of arms, in the order in which they are shown.
-        measures: the first two are plotted, all are in the table.
+        measures: the first `plotted` are plotted, all are in the table.
         words: the page in Markdown, with {verdicts}, {rows}, {beside}, {cost} and names of fields
             of the design in braces.
-        lines: how the first measure alone is drawn, where arms differ in a number.
+        lines: how measures are drawn, where arms differ in a number.
     """
 
     arms: Mapping[str, str]
     measures: Sequence[Shown]
     claims: Sequence[Claim]
     words: str
+    plotted: int = 1
     lines: Sequence[Lines] = ()
 
     def verdicts(self, record: Record, design: Any) -> list[Verdict]:
         """Every claim, judged by the rule."""
         each = [found(self, record, seed) for seed in design.seeds]
         return [
-            judge(claim.says, [claim.effect(one) for one in each], claim.side, claim.unit)
+            judge(claim.says, [claim.effect(one) for one in each], "above", claim.unit)
             for claim in self.claims
         ]
 
     def plot(self, record: Record, design: Any, path: Path) -> None:
         """The measures, each seed a dot; at the right the effects with their intervals."""
-        shown = self.measures[: 1 if self.lines else 2]
+        shown = self.measures[: self.plotted]
         figure, axes = look.canvas((*(1.0 for _ in shown), 1.1))
         for ax, measure in zip(axes, shown, strict=False):
             each = {arm: scores(measure, record, design, arm) for arm in self.arms}
@@ -173,7 +174,7 @@ def dots(ax: Any, arms: Mapping[str, str], each: Mapping[str, Sequence[float]]) 
             color=look.INK,
             fontsize=9,
         )
-    ax.set_xticks(range(len(names)), [arms[arm].replace(", ", ",\n") for arm in names], fontsize=8)
+    ax.set_xticks(range(len(names)), [textwrap.fill(arms[arm], 10) for arm in names], fontsize=8)
     ax.set_xlim(-0.6, len(names) - 0.4)
     ax.margins(y=0.15)
 
@@ -214,7 +215,8 @@ def effects(ax: Any, judged: Sequence[Verdict]) -> None:
             textcoords="offset points",
             color=look.INK,
             fontsize=8.5,
+            bbox={"facecolor": look.PAGE, "linewidth": 0, "pad": 1},
         )
     ax.set_yticks([])
     ax.set_ylim(-0.5, len(judged) - 0.3)
-    look.title(ax, "Effects", "with the 95% interval over seeds")
+    look.title(ax, "Effects", "in points, with the 95% interval over seeds; claimed: right of 0")

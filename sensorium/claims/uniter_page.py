@@ -80,4 +80,5 @@ PAGE = Page(
         Claim("region tasks retrieve better", gap("full", "words", "recall")),
     ),
     words=TEXT,
+    plotted=2,
 )
