@@ -9,8 +9,10 @@ import numpy as np
 
 from sensorium.data.errors import DataError
 from sensorium.data.questions import Box
-from sensorium.datasets.region_files import Seen, open_regions
+from sensorium.datasets.region_files import Needs, Seen, open_regions
+from sensorium.datasets.region_files.record import ANYTHING
 from sensorium.media import read_image_bytes
+from sensorium.models.fused import sight
 from sensorium.models.question_inputs import Features
 from sensorium.recipes.questions import regions as regions_of
 from sensorium.verbs.ask import Asker
@@ -97,18 +99,21 @@ def found(asker: Asker, image: str, regions: Regions) -> tuple[list[Box] | None,
             return [tuple(map(float, one)) for one in said], None  # type: ignore[misc]
         return None, regions_of(regions.detector, read_image_bytes(image), image)
     if regions.file is not None:
-        seen = one_of(regions.file, Path(image).stem)
+        own = None if crops else sight(asker.net)  # type: ignore[arg-type]
+        needs = ANYTHING if own is None else Needs(width=own.size)
+        seen = one_of(regions.file, Path(image).stem, needs)
         if crops:
             return [tuple(map(float, one)) for one in seen.boxes], None  # type: ignore[misc]
         return None, Features(seen.features, seen.shares().astype(np.float32))
     return None, None
 
 
-def one_of(file: str, name: str) -> Seen:
-    """The regions of one picture of a file. DataError: it holds none of that name."""
-    rows = open_regions(file)
-    for i in range(len(rows)):
-        if rows[i].id.rpartition("/")[2] == name:
+def one_of(file: str, name: str, needs: Needs = ANYTHING) -> Seen:
+    """The regions of one picture of a file. DataError: it holds none of that name, or they are not
+    what the model needs."""
+    rows = open_regions(file, needs=needs)
+    for i, one in enumerate(getattr(rows, "ids", ())):
+        if one.rpartition("/")[2] == name:
             return rows[i]
     raise DataError(f"{file}: holds no regions of a picture named {name!r}")
 

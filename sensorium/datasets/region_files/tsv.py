@@ -87,7 +87,7 @@ class TsvRegions(Rows[Seen]):
             self.ids[i],
             (whole(where, row, wide), whole(where, row, high)),
             array(where, row, "boxes", np.float32, n, 4),
-            array(where, row, "features", np.float32, n, -1),
+            array(where, row, "features", np.float32, n, -1 if n else self.needs.width or 0),
             self.detector,
         )
         if lxmert:
