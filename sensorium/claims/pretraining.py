@@ -76,7 +76,7 @@ class Design(NamedTuple):
 FULL = Design(
     systems=tuple(SYSTEMS),
     seeds=(0, 1, 2),
-    before=dict.fromkeys(SYSTEMS, 600),
+    before=dict.fromkeys(SYSTEMS, 500) | {"vilt": 160, "albef": 250},
     after=dict.fromkeys(SYSTEMS, 150),
     batch=64,
     rate=1e-3,
