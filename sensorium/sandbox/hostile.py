@@ -142,13 +142,15 @@ MANY = (
         "passed",
         mode="two",
     ),
-    Program("memory, bit by bit", "x = []\nwhile True: x.append(bytearray(10 ** 6))", "oom"),
+    Program(
+        "memory, bit by bit", "x = []\nwhile True: x.append(bytearray(10 ** 6))", "oom", cpu=9.0
+    ),
     Program("memory, at once", "x = 'a' * 10 ** 12", "oom MemoryError"),
     Program(
         "memory, by many children",
         "import os, time\nfor _ in range(10):\n if os.fork() == 0:\n  x = bytearray(b'1')"
         " * (80 << 20)\n"
-        "  time.sleep(1e9)\ntime.sleep(1e9)",
+        "  time.sleep(1e9)\nos.wait()",
         "oom",
         cpu=5.0,
         wall=4.0,
@@ -160,7 +162,13 @@ MANY = (
         "import os\nwhile True:\n os.write(1, b'a' * 999); os.write(2, b'b' * 999)",
         "output_limit",
     ),
-    Program("an answer of 20 MB", "def f(x): return 'a' * (20 << 20)", "failed Answer", mode="two"),
+    Program(
+        "an answer of 20 MB",
+        "def f(x): return 'a' * (20 << 20)",
+        "failed Answer",
+        mode="two",
+        cpu=9.0,
+    ),
     Program(
         "fill the folder",
         "for n in range(10 ** 6): open(f'/tmp/{n}', 'wb').write(b'a' * 65536)",

@@ -79,3 +79,15 @@ def below(table: list[Process], root: int) -> list[Process]:
         found += new
         near = {one.pid for one in new}
     return found
+
+
+def children(root: int) -> int:
+    """How many processes are below one."""
+    own = Path(f"/proc/{root}/task/{root}/children")
+    if not own.exists():  # a kernel without these lists
+        return len(below(processes(), root))
+    try:
+        near = [int(pid) for pid in own.read_text().split()]
+    except OSError:  # it ended meanwhile
+        return 0
+    return len(near) + sum(map(children, near))
