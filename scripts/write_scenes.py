@@ -113,18 +113,21 @@ def snli_ve(parts: dict[str, list[Picture]], out: Path) -> None:
     tells = ("There is a {}.", "A {} can be seen.", "The picture shows a {}.")
     odd = ("The {} was made by a child.", "A {} costs little.", "Somebody likes the {}.")
     for part, some in (("train", parts["train"]), ("dev", parts["test"])):
-        rows = []
-        for number, one in enumerate(some):
-            put(out / "snli_ve" / "flickr30k_images" / f"{one.name}.jpg", one)
-            there = sorted(kinds(one))
-            absent = [(c, s) for c in COLOURS for s in SHAPES if (c, s) not in there]
-            for k, label in enumerate(("entailment", "contradiction", "neutral")):
-                known = absent if label == "contradiction" else there
-                if not known:
-                    continue
+        rows, shown = [], set()
+        for number in range(len(some)):
+            kind = drawn_kind(rng)  # first, so that no words go with a label more often
+            sides = (
+                [one for one in some if kind in kinds(one)],
+                some,
+                [one for one in some if kind not in kinds(one)],
+            )
+            for k, label in enumerate(("entailment", "neutral", "contradiction")):
+                one = sides[k][int(rng.integers(len(sides[k])))]
+                if one.name not in shown:
+                    put(out / "snli_ve" / "flickr30k_images" / f"{one.name}.jpg", one)
+                shown.add(one.name)
                 texts = odd if label == "neutral" else tells
-                name = " ".join(known[int(rng.integers(len(known)))])
-                text = texts[int(rng.integers(3))].format(name)
+                text = texts[int(rng.integers(3))].format(" ".join(kind))
                 row = {"Flikr30kID": one.name, "gold_label": label, "pairID": f"{number}#{k}"}
                 rows.append({**row, "sentence1": "A box.", "sentence2": text})
         lines(out / "snli_ve" / f"snli_ve_{part}.jsonl", rows)
