@@ -20,6 +20,7 @@ from PIL import Image
 
 COLOURS, SHAPES, SIZES = ("black", "blue", "yellow"), ("circle", "square", "triangle"), (10, 20, 30)
 BIG = {10: "small", 20: "medium", 30: "big"}
+Kind = tuple[str, str]
 STEP, SIDE = 150, 100  # pixels from one box of a scene to the next, and of a box
 
 
@@ -74,6 +75,13 @@ def kinds(one: Picture) -> set[tuple[str, str]]:
     return {(thing.colour, thing.shape) for thing in one.things}
 
 
+def by_kind(some: list[Picture], there: bool) -> dict[Kind, list[Picture]]:
+    """For each kind of thing the pictures that show it, or those that do not."""
+    shown = [(one, kinds(one)) for one in some]
+    every = [(colour, shape) for colour in COLOURS for shape in SHAPES]
+    return {kind: [one for one, own in shown if (kind in own) == there] for kind in every}
+
+
 def drawn_kind(rng: np.random.Generator) -> tuple[str, str]:
     return COLOURS[rng.integers(3)], SHAPES[rng.integers(3)]
 
@@ -83,14 +91,14 @@ def nlvr2(parts: dict[str, list[Picture]], out: Path) -> None:
     rng = np.random.default_rng(0)
     for part, some in (("train", parts["train"]), ("dev", parts["test"])):
         rows: list[dict[str, Any]] = []
+        shown, missed = by_kind(some, True), by_kind(some, False)
         for group in range(len(some) // 3):
             colour, shape = drawn_kind(rng)
             both = bool(rng.integers(2))
             text = f"Both pictures show a {colour} {shape}."
             if not both:
                 text = f"Only the left picture shows a {colour} {shape}."
-            has = [i for i in range(len(some)) if (colour, shape) in kinds(some[i])]
-            lacks = [i for i in range(len(some)) if (colour, shape) not in kinds(some[i])]
+            has, lacks = shown[colour, shape], missed[colour, shape]
             for number in range(4):
                 right = number < 2
                 first = has if right or rng.integers(2) else lacks
@@ -99,7 +107,7 @@ def nlvr2(parts: dict[str, list[Picture]], out: Path) -> None:
                     second = lacks if both else has
                 elif not right:
                     second = (has, lacks)[rng.integers(2)]
-                pair = [some[int(rng.choice(side))] for side in (first, second)]
+                pair = [side[int(rng.integers(len(side)))] for side in (first, second)]
                 stem = f"{part}-{group}-{number}"
                 for side, one in enumerate(pair):
                     put(out / "nlvr2" / part / f"{stem}-img{side}.png", one)
@@ -114,13 +122,10 @@ def snli_ve(parts: dict[str, list[Picture]], out: Path) -> None:
     odd = ("The {} was made by a child.", "A {} costs little.", "Somebody likes the {}.")
     for part, some in (("train", parts["train"]), ("dev", parts["test"])):
         rows, shown = [], set()
+        has, lacks = by_kind(some, True), by_kind(some, False)
         for number in range(len(some)):
             kind = drawn_kind(rng)  # first, so that no words go with a label more often
-            sides = (
-                [one for one in some if kind in kinds(one)],
-                some,
-                [one for one in some if kind not in kinds(one)],
-            )
+            sides = has[kind], some, lacks[kind]
             for k, label in enumerate(("entailment", "neutral", "contradiction")):
                 one = sides[k][int(rng.integers(len(sides[k])))]
                 if one.name not in shown:
