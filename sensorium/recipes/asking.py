@@ -77,9 +77,9 @@ def asked_for(options: argparse.Namespace) -> dict[str, Any]:
     models = [load(c, options.layout, precision=options.precision) for c in checkpoints]
     if len(models) > 1:
         several = list(zip(checkpoints, models, strict=True))
-        return {"question": question, **beside(several, image, question)}
+        return {"question": question, **beside(several, image, question, options.template)}
     if shows(models[0].net):
-        return answered(models[0], image, question)
+        return answered(models[0], image, question, options.template)
     finder = load(options.detector) if options.detector else None
     given = Regions(options.boxes, finder, options.regions)
     return ask(models[0], image, question, given, options.show)

@@ -214,7 +214,8 @@ def stage_of(made: Callable[[], Made], stage: Stage, effort: Effort) -> Run:
     def net() -> nn.Module:
         m = made()
         whole = m.model.build()
-        if not next(whole.parameters()).is_meta:
+        own = next(whole.parameters()).data
+        if type(own) is Tensor and not own.is_meta:  # a plan's have no numbers
             start_from(whole, m.state, m.names)
         return whole
 

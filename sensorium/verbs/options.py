@@ -17,6 +17,7 @@ def asking(one: argparse.ArgumentParser) -> None:
         help="CHECKPOINT IMAGE QUESTION; or, with --image, one or more checkpoints, then QUESTION",
     )
     one.add_argument("--image", help="a picture file; then every checkpoint answers, side by side")
+    one.add_argument("--template", help="the chat template, where checkpoints name none")
     one.add_argument("--layout", help="of published files")
     one.add_argument("--precision", default="float32", choices=["float32", "bf16"])
     one.add_argument("--boxes", nargs="+", default=[], metavar="X1,Y1,X2,Y2", help="in pixels")

@@ -50,16 +50,24 @@ def caption(
     return say_of(model, image, words or ("" if alone else ASKED), settings, template).text
 
 
-def answered(model: Model, image: str, question: str) -> dict[str, Any]:
-    """A model's answer to a question about a picture; with its probability where it chooses one."""
+def answered(
+    model: Model, image: str, question: str, template: str | None = None
+) -> dict[str, Any]:
+    """A model's answer to a question about a picture; with its probability where it chooses one.
+
+    `template` names the chat template, where the model's manifest names none.
+    """
     if not question.strip():
         raise ValueError("the question is empty: ask something")
     if shows(model.net):
-        return {"answer": say_of(model, image, question).text}
+        named = None if model.manifest.get("chat") else template
+        return {"answer": say_of(model, image, question, template=named).text}
     best, share = next(iter(model.ask(image, question).items()))
     return {"answer": best, "probability": round(share, 6)}
 
 
-def beside(models: Sequence[tuple[str, Model]], image: str, question: str) -> dict[str, Any]:
+def beside(
+    models: Sequence[tuple[str, Model]], image: str, question: str, template: str | None = None
+) -> dict[str, Any]:
     """The answers of several models to one question, by the models' names."""
-    return {name: answered(model, image, question) for name, model in models}
+    return {name: answered(model, image, question, template) for name, model in models}

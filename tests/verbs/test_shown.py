@@ -93,15 +93,15 @@ def test_many_rounds_read_only_what_is_new_and_say_the_same(model: Model) -> Non
     said = [asks("what?", drawn(0))]
     reads = []
     for more in (asks("and this?", drawn(1), drawn(2)), asks("sure?"), None):
-        (*_, last) = talk.stream(said, How(7))
+        last = list(talk.stream(said, How(7)))[-1]
         reads.append(talk.read)
-        assert last.reply[:2] == model.chat(said, max_tokens=7)[:2]
+        assert last.reply is not None and last.reply[:2] == model.chat(said, max_tokens=7)[:2]
         if more is not None:
             said += [{"role": "assistant", "content": last.reply.text}, more]
     assert reads[2] < reads[1]  # words alone, behind two pictures
     said[0] = asks("what?", drawn(3))
     (*_, last) = talk.stream(said, How(7))
-    assert last.reply[:2] == model.chat(said, max_tokens=7)[:2]
+    assert last.reply is not None and last.reply[:2] == model.chat(said, max_tokens=7)[:2]
 
 
 def test_a_model_of_captions_is_asked_nothing_and_ends_at_a_new_line() -> None:
