@@ -72,7 +72,7 @@ class Model:
         Gives False, and nothing changes, where it is not possible: see `fast.supported`. A language
         model needs no more memory: see `quicken`.
         """
-        if writes(self.net):
+        if writes(self.net) or isinstance(self.net, Prefix):
             self.quicken()
             return self._voice is not None and isinstance(self._voice[2], Swift)
         if not supported(self.net):
