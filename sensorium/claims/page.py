@@ -19,13 +19,14 @@ Found = Mapping[str, Mapping[str, Any]]  # what each arm of one seed found
 
 
 class Claim(NamedTuple):
-    """What is claimed: that a number, one a seed, lies above 0.
+    """What is claimed of a number, one a seed.
 
-    `effect` reads it from what the arms of a seed found.
+    `effect` reads it from what the arms of a seed found; `side` is that of 0 on which it shall lie.
     """
 
     says: str
     effect: Callable[[Found], float]
+    side: str = "above"
     unit: str = "points"
 
 
@@ -69,7 +70,7 @@ class Page(NamedTuple):
         """Every claim, judged by the rule."""
         each = [found(self, record, seed) for seed in design.seeds]
         return [
-            judge(claim.says, [claim.effect(one) for one in each], "above", claim.unit)
+            judge(claim.says, [claim.effect(one) for one in each], claim.side, claim.unit)
             for claim in self.claims
         ]
 
@@ -219,4 +220,4 @@ def effects(ax: Any, judged: Sequence[Verdict]) -> None:
         )
     ax.set_yticks([])
     ax.set_ylim(-0.5, len(judged) - 0.3)
-    look.title(ax, "Effects", "in points, with the 95% interval over seeds; claimed: right of 0")
+    look.title(ax, "Effects", "with the 95% interval over seeds")
