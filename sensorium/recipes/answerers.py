@@ -1,7 +1,7 @@
 """The systems at a size that two cores train in minutes, as nets that answer questions."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import nn
@@ -39,6 +39,23 @@ class Wanted(NamedTuple):
     patch: int
     longest: int  # pixels of the longer side
     feature: int | None  # of a detector's regions; None: crops
+
+
+class Habit(NamedTuple):
+    """How large a system is made, and how long and how hard it is trained to answer, where nothing
+    else is said."""
+
+    layers: int = 3
+    steps: int = 2000
+    batch: int = 128
+    lr: float = 1e-3
+    precision: Literal["float32", "bf16"] = "float32"
+
+
+HABITS = {
+    "vilt": Habit(3, 2600, 128, 2e-3, "bf16"),
+    "albef": Habit(2, 2600, 128, 2e-3, "bf16"),
+}
 
 
 class Answerer(NamedTuple):

@@ -96,6 +96,7 @@ def refuse_odd(args: dict[str, Any]) -> None:
     Raises:
         ValueError: names the argument and its limits.
     """
+    args = {name: value for name, value in args.items() if value is not None}
     for name in ("steps", "batch", "slices"):
         if name in args and not 1 <= args[name] <= MOST:
             raise ValueError(f"--{name} {args[name]}: from 1 to {MOST:,} is possible")
