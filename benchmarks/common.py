@@ -49,14 +49,17 @@ def give(net: torch.nn.Module, weights: Mapping[str, torch.Tensor], but: str = "
     """Loads a peer's weights and refuses to go on where one is missing or left over.
 
     Args:
-        but: names that need not be there (a pattern): buffers that count, what is tied afterwards.
+        but: names that need not be there, or not be read (a pattern): buffers that count, ties.
     """
     lacking = net.load_state_dict(weights, strict=False)
-    odd = [name for name in lacking.missing_keys if not (but and re.search(but, name))]
-    if odd or lacking.unexpected_keys:
+    missing, over = (
+        [name for name in names if not (but and re.search(but, name))]
+        for names in (lacking.missing_keys, lacking.unexpected_keys)
+    )
+    if missing or over:
         raise SystemExit(
-            f"{type(net).__name__}: {len(odd)} weights are missing ({odd[:3]}),"
-            f" {len(lacking.unexpected_keys)} left over ({lacking.unexpected_keys[:3]})"
+            f"{type(net).__name__}: {len(missing)} weights are missing ({missing[:3]}),"
+            f" {len(over)} left over ({over[:3]})"
         )
 
 
