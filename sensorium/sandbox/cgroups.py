@@ -105,24 +105,37 @@ def _parents() -> dict[str, Path]:
     own = {}
     for line in OWN.read_text().splitlines():
         _, names, path = line.split(":", 2)
-        for name in names.split(","):
-            own[name] = path.lstrip("/")
+        own |= dict.fromkeys(names.split(","), path)
     found: dict[str, Path] = {}
     for line in MOUNTS.read_text().splitlines():
         before, _, after = line.partition(" - ")
         root, at = before.split()[3:5]
         kind, _, options = after.split(maxsplit=2)
-        if root != "/":
-            continue
         if kind == "cgroup2" and "" in own:
-            folder = Path(at) / own[""]
-            with contextlib.suppress(OSError):
-                if {"memory", "pids"} <= set(
-                    (folder / "cgroup.subtree_control").read_text().split()
-                ):
-                    found[""] = folder
+            folder = _below(root, at, own[""])
+            # a group with processes has no groups below it: then those beside it, where allowed
+            for one in (folder, *folder.parents) if folder else ():
+                if _delegated(one) and Path(at) in (one, *one.parents):
+                    return {"": one}
         elif kind == "cgroup":
             for name in {"memory", "pids", "cpu"} & set(options.split(",")) & own.keys():
-                found[name] = Path(at) / own[name]
-    allowed = {k: folder for k, folder in found.items() if os.access(folder, os.W_OK)}
-    return {"": allowed[""]} if "" in allowed else allowed
+                folder = _below(root, at, own[name])
+                if folder and os.access(folder, os.W_OK):
+                    found[name] = folder
+    return found
+
+
+def _below(root: str, at: str, path: str) -> Path | None:
+    """A group's folder under a mount that shows the hierarchy from `root` on."""
+    if root != "/" and path != root and not path.startswith(f"{root}/"):
+        return None
+    return Path(at) / path.removeprefix(root).lstrip("/")
+
+
+def _delegated(folder: Path) -> bool:
+    """Whether groups with limits on memory and processes may be made here."""
+    names = folder / "cgroup.subtree_control"
+    doors = (folder, folder / "cgroup.procs")
+    if not names.exists() or not all(os.access(door, os.W_OK) for door in doors):
+        return False
+    return {"memory", "pids"} <= set(names.read_text().split())

@@ -14,7 +14,8 @@ class Limits(NamedTuple):
 
     Attributes:
         cpu: seconds of CPU time of the program's process.
-        wall: seconds on the clock, a backstop for programs that sleep; 0: three times `cpu`.
+        wall: seconds on the clock in which it sleeps (three times as many in all, so that a busy
+            machine does not decide); 0: three times `cpu`.
         memory: bytes of address space a process, and of memory for all where groups hold.
         files: bytes of the private folder /tmp, and of one file.
         processes: processes and threads at once.

@@ -124,7 +124,7 @@ class Worker:
             tests = {"tests": job.tests, "before": job.before, "names": job.names}
         began, verdict = time.monotonic(), None
         try:
-            self.socket.settimeout(2 * cpu + 2 * wall + PATIENCE)
+            self.socket.settimeout(2 * cpu + 4 * wall + PATIENCE)
             self._say(head)
             self._say(tests)
             while True:

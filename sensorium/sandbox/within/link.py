@@ -14,6 +14,10 @@ from sensorium.sandbox.within.plain import Handle, decode, encode
 
 KEPT = 64 << 10  # bytes of output that are kept of each stream
 ANSWER = 16 << 20  # bytes of one answer
+LOOK = 0.2  # seconds between two looks at the clocks
+DYING = 5  # seconds that a program may take to die after it closed its answers
+IDLE = 0.02  # of a core: what uses less of it sleeps, what uses more may be kept waiting by others
+BUSY = 3  # times the limit on the wall for what does not sleep
 CORES = os.cpu_count() or 1
 PLAIN = {
     name: kind
@@ -39,12 +43,14 @@ class ProgramError(Exception):
 class Link:
     """Asks a program and watches it; every wait is on all its pipes and both its clocks.
 
-    `cpu` and `wall` are seconds from now, `output` is bytes of both streams together.
+    `cpu` is seconds, `wall` seconds in which neither program nor tests run (three times as much in
+    all: a verdict must not depend on what else the machine does), `output` bytes of both streams.
     """
 
     def __init__(self, pid: int, files: dict[str, int], limits: dict[str, float]) -> None:
         self.pid, self.files, self.limits = pid, files, limits
         self.began, self.code, self.ended = time.monotonic(), None, None
+        self.idle, self.last = 0.0, (self.began, time.process_time())
         self.streams = {files["out"]: bytearray(), files["err"]: bytearray()}
         self.written, self.unread, self.cpu = 0, bytearray(), 0.0
         self.poll, self.open = select.poll(), {"answers", "out", "err"}
@@ -103,7 +109,7 @@ class Link:
             if self.code is not None:
                 raise self.end(self.death())
             if "answers" not in self.open:  # it died, or it closed the pipe and lives on
-                self.limits["wall"] = min(self.limits["wall"], time.monotonic() - self.began + 1)
+                self.limits["wall"] = min(self.limits["wall"], self.idle + DYING)
             self.wait()
 
     def understood(self, length: int) -> dict[str, Any]:
@@ -122,14 +128,18 @@ class Link:
 
     def wait(self) -> None:
         """Until something happens; what happened is taken in. Raises Ended when a limit is met."""
-        left = self.limits["wall"] - (time.monotonic() - self.began)
         self.cpu = max(self.cpu, clock(self.pid) if self.code is None else 0.0)
+        now, worked = time.monotonic(), self.cpu + time.process_time()
+        if worked - self.last[1] < IDLE * (now - self.last[0]):
+            self.idle += now - self.last[0]
+        self.last, wall = (now, worked), self.limits["wall"]
+        left = min(wall - self.idle, BUSY * wall - (now - self.began))
         spare = self.limits["cpu"] - self.cpu
         if spare <= 0:
             raise self.end(Ended("timeout_cpu", f"{self.limits['cpu']:g} s"))
         if left <= 0:
-            raise self.end(Ended("timeout_wall", f"{self.limits['wall']:g} s"))
-        ready = self.poll.poll(max(2.0, min(left, spare / CORES) * 1000))
+            raise self.end(Ended("timeout_wall", f"{wall:g} s"))
+        ready = self.poll.poll(max(2.0, min(left, spare / CORES, LOOK) * 1000))
         for file, _ in ready:
             if file == self.files["woken"]:
                 while piece(file):
