@@ -71,9 +71,9 @@ class Design(NamedTuple):
 FULL = Design(
     seeds=(0, 1, 2),
     width=64,
-    layers=(3, 2, 2),
+    layers=(2, 1, 2),
     pictures=8000,
-    noise=0.04,
+    noise=0.02,
     wrong=0.3,
     queue=256,
     test=200,

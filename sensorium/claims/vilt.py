@@ -92,16 +92,16 @@ class Design(NamedTuple):
 FULL = Design(
     seeds=(0, 1, 2),
     width=64,
-    layers=4,
+    layers=3,
     channels=32,
     feature=32,
-    noise=0.04,
+    noise=0.02,
     blur=0.1,
     pictures=8000,
     test=3000,
-    alone=Effort(1200, 64, 1e-3),
-    before=Effort(800, 64, 1e-3),
-    tune=Effort(500, 64, 1e-3),
+    alone=Effort(1500, 64, 2e-3),
+    before=Effort(1000, 64, 2e-3),
+    tune=Effort(600, 64, 2e-3),
 )
 
 
