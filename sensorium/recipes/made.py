@@ -28,6 +28,7 @@ BETWEEN = 128  # grey level between the boxes
 STEP = 150  # pixels from one box to the next
 INK = np.array([(0, 0, 0), (255, 255, 0), (0, 153, 255), (0, 0, 0)], dtype=np.uint8)  # as COLOURS
 MADE, EACH, ANEW = 4000, 16, 4  # scenes, statements of each, and how often people's are told anew
+TRIES, MOST = 40, 20  # scenes that are looked at for a statement, statements for one that is kept
 COLOUR = re.compile("|".join(COLOURS), re.IGNORECASE)
 
 
@@ -69,7 +70,8 @@ def made(
     Args:
         of: nlvr's, of the part that is learnt from.
         scenes: new ones.
-        each: statements of each new scene, every other one true.
+        each: statements of a new scene, on average; each is told of two scenes, one of which it is
+            true of.
         anew: how often each statement of people's is told anew, beside itself.
         say: progress.
     """
@@ -85,16 +87,39 @@ def made(
             entries.append(entry(told, parts, text, one.answers[0]))
         say(number + 1, len(of) + scenes)
     sorts = [[p for p in known if towers(groups(p)) == sort] for sort in (True, False)]
-    for number in range(scenes):
-        some = sorts[int(rng.random() * len(known) >= len(sorts[0]))] or known
-        parts = put_together(some, rng)
-        told = f"made-{number}"
-        pictures[told] = drawn(parts)
-        for k in range(each):
-            text = statement(groups(parts), rng, bool(k % 2))
-            entries.append(entry(told, parts, text, ANSWERS[k % 2])._replace(id=f"{told}-{k}"))
-        say(len(of) + number + 1, len(of) + scenes)
+    for some in sorts:
+        count = round(scenes * len(some) / len(known))
+        new = [put_together(some, rng) for _ in range(count)]
+        names = [f"made-{len(pictures) + i}" for i in range(count)]
+        pictures |= {name: drawn(parts) for name, parts in zip(names, new, strict=True)}
+        pairs = paired([groups(parts) for parts in new], count * each // 2, rng) if new else []
+        for number, (text, *two) in enumerate(pairs):
+            for answer, place in zip(ANSWERS, two, strict=True):
+                one = entry(names[place], new[place], text, answer)
+                entries.append(one._replace(id=f"{names[place]}-{number}-{answer}"))
+        say(len(of) + count, len(of) + scenes)
     return Made(of.root, entries, pictures)
+
+
+def paired(
+    scenes: Sequence[Scene], count: int, rng: np.random.Generator
+) -> list[tuple[str, int, int]]:
+    """Statements, each with the places of a scene of which it is false and of one where it is true.
+
+    So no words tell whether a statement is true: it takes the picture.
+    """
+    out: list[tuple[str, int, int]] = []
+    for _ in range(MOST * count):
+        if len(out) == count:
+            break
+        text, fits = statement(rng, towers(scenes[0]))
+        two: dict[bool, int] = {}
+        for place in rng.integers(len(scenes), size=TRIES).tolist():
+            two.setdefault(fits(scenes[place]), place)
+            if len(two) == 2:
+                out.append((text, two[False], two[True]))
+                break
+    return out
 
 
 def groups(parts: Sequence[Part]) -> Scene:
