@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from sensorium.claims import look
 from sensorium.claims.record import Record
-from sensorium.claims.verdict import Interval, Verdict, judge, over_seeds
+from sensorium.claims.verdict import Verdict, judge
 
 Found = Mapping[str, Mapping[str, Any]]  # what each arm of one seed found
 
@@ -98,7 +98,7 @@ class Page(NamedTuple):
             cells = [name]
             for measure in self.measures:
                 each = scores(measure, record, design, arm)
-                cells.append(said(over_seeds(each)) if each else "")
+                cells.append(said(each) if each else "")
             rows.append("| " + " | ".join(cells) + " |")
         fields = {key: told(value) for key, value in design._asdict().items()}
         fields |= {
@@ -140,9 +140,9 @@ def scores(measure: Shown, record: Record, design: Any, arm: str) -> list[float]
     return [measure.scale * one[measure.key] for one in each if measure.key in one]
 
 
-def said(of: Interval) -> str:
-    """A mean with its interval."""
-    return f"{of.value:.1f} ({of.low:.1f} to {of.high:.1f})"
+def said(each: Sequence[float]) -> str:
+    """A mean, and every seed."""
+    return f"{sum(each) / len(each):.1f} ({', '.join(f'{one:.1f}' for one in each)})"
 
 
 def told(value: Any) -> str:

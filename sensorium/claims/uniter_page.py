@@ -23,7 +23,7 @@ experiment and the rule are written in `sensorium/claims/uniter.py`.
 
 {rows}
 
-Means over {seeds} seeds with their 95% interval, in percent. *Alignment* is measured on the
+Means over {seeds} seeds, in percent; each seed in brackets. *Alignment* is measured on the
 frozen pre-trained net: of the words of colour and shape of {probed} new captions, how many have
 most of their mass moved to the object that is meant, by the transport plan over the last states;
 *by cosine* takes the region with the largest cosine in place of the plan. *Chance* is that of

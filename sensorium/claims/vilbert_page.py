@@ -33,7 +33,7 @@ makes it, the experiment and the rule are written in `sensorium/claims/vilbert.p
 
 {rows}
 
-Means over {seeds} seeds with their 95% interval, in percent. The task is to choose which of four
+Means over {seeds} seeds, in percent; each seed in brackets. The task is to choose which of four
 captions is true of a picture; the other three have one word changed (chance 25%).
 
 ## What was run
