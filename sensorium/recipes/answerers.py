@@ -46,7 +46,7 @@ class Habit(NamedTuple):
     else is said."""
 
     layers: int = 3
-    steps: int = 2000
+    steps: int = 800
     batch: int = 128
     lr: float = 1e-3
     precision: Literal["float32", "bf16"] = "float32"
