@@ -9,15 +9,13 @@ from jaxtyping import Bool
 from torch import Tensor, nn
 
 import sensorium
-from sensorium.data.chat import Message
-from sensorium.data.conversations import MARK, PLAIN, Conversation, template_of
-from sensorium.data.errors import DataError
+from sensorium.data.conversations import PLAIN, template_of
 from sensorium.data.loader import Source
 from sensorium.data.order import Shuffled
 from sensorium.data.tokenizers.words import Words
 from sensorium.datasets.asked import Questions
-from sensorium.datasets.easy_vqa import easy_vqa, easy_vqa_shapes
-from sensorium.datasets.llava import Conversations, Entry, about, llava
+from sensorium.datasets.easy_vqa import easy_vqa
+from sensorium.datasets.llava import Conversations
 from sensorium.media import transform
 from sensorium.media.specs import padded_clip
 from sensorium.models.clip import clip_vit
@@ -31,6 +29,7 @@ from sensorium.models.published import built
 from sensorium.models.start import start_from
 from sensorium.nn.pictured import Pictures
 from sensorium.objectives.next_token import Lesson, NextToken
+from sensorium.recipes.llava_data import captions, gate, talks
 from sensorium.recipes.llava_scores import Talked
 from sensorium.train.rules import AdamW, Freeze, Rules
 from sensorium.train.run import Ask, Finish, Package, Run
@@ -40,8 +39,8 @@ from sensorium.verbs.open import load
 from sensorium.weights.errors import WeightsError
 
 BETAS = (0.9, 0.999)
+ALIGNING = 1e-3  # the peak learning rate of LLaVA 1.5's first stage
 ALPHA = 2  # of LoRA, over its rank: LLaVA 1.5 has 256 over 128
-ROUNDS = 100  # questions of a picture that share its conversation
 
 
 class Made(NamedTuple):
@@ -59,10 +58,8 @@ class Effort(NamedTuple):
 
     steps: int
     batch: int
-    lr: float
     precision: Literal["float32", "bf16"]
     seed: int
-    slices: int
 
 
 class Stage(NamedTuple):
@@ -86,10 +83,8 @@ def align(
     bridge: Literal["mlp", "linear"] = "mlp",
     steps: int = 250,
     batch: int = 32,
-    lr: float = 1e-3,
     precision: Literal["float32", "bf16"] = "float32",
     seed: int = 0,
-    slices: int = 1,
 ) -> Run:
     """Stage 1 of LLaVA: a bridge from pictures to words is learnt on captions (section 4.2).
 
@@ -101,17 +96,15 @@ def align(
         bridge: two layers (LLaVA 1.5) or one.
         steps: optimiser steps.
         batch: captions a step.
-        lr: peak learning rate.
         precision: of the matrix products; weights are kept in float32.
         seed: of everything random.
-        slices: pieces that a batch is cut into, for less memory.
     """
 
     @cache
     def made() -> Made:
         return joined(load(lm), None if tower is None else load(tower), bridge)
 
-    learn = AdamW(lr, 0.0, BETAS)
+    learn = AdamW(ALIGNING, 0.0, BETAS)
     see = Freeze() if tower is not None else learn
     stage = Stage(
         talks=lambda: captions(data),
@@ -121,20 +114,18 @@ def align(
         finish=None,
         about={"stage": "align", "captions": data, "lm": named(lm), "tower": named(tower)},
     )
-    return stage_of(made, stage, Effort(steps, batch, lr, precision, seed, slices))
+    return stage_of(made, stage, Effort(steps, batch, precision, seed))
 
 
 def instruct(
     start: str,
     data: str = "easy_vqa",
     template: str | None = None,
-    lora: int = 0,
     steps: int = 250,
     batch: int = 16,
     lr: float = 2e-4,
     precision: Literal["float32", "bf16"] = "float32",
     seed: int = 0,
-    slices: int = 1,
 ) -> Run:
     """Stage 2 of LLaVA: bridge and language model learn conversations about pictures.
 
@@ -142,15 +133,48 @@ def instruct(
         start: the checkpoint folder of stage 1, or of a LLaVA to go on from.
         data: easy_vqa, or a file in LLaVA's form whose pictures lie by it.
         template: the chat template, where the language model's files named none.
-        lora: the rank of additions that learn in the language model's stead (LoRA); 0: it learns.
-            `sensorium merge` works them into the weights.
         steps: optimiser steps.
         batch: conversations a step; all questions of a picture are one.
         lr: peak learning rate.
         precision: of the matrix products; weights are kept in float32.
         seed: of everything random.
-        slices: pieces that a batch is cut into, for less memory.
     """
+    return conversing(start, data, template, 0, lr, Effort(steps, batch, precision, seed))
+
+
+def lora(
+    start: str,
+    data: str = "easy_vqa",
+    rank: int = 16,
+    steps: int = 250,
+    batch: int = 16,
+    lr: float = 2e-4,
+    precision: Literal["float32", "bf16"] = "float32",
+    seed: int = 0,
+) -> Run:
+    """Stage 2 of LLaVA with LoRA: additions of low rank learn in the language model's stead.
+
+    `sensorium merge` works them into the weights.
+
+    Args:
+        start: the checkpoint folder of stage 1, or of a LLaVA to go on from.
+        data: easy_vqa, or a file in LLaVA's form whose pictures lie by it.
+        rank: of the additions.
+        steps: optimiser steps.
+        batch: conversations a step; all questions of a picture are one.
+        lr: peak learning rate.
+        precision: of the matrix products; weights are kept in float32.
+        seed: of everything random.
+    """
+    if rank < 1:
+        raise ValueError(f"--rank {rank}: additions have a rank of 1 or more")
+    return conversing(start, data, None, rank, lr, Effort(steps, batch, precision, seed))
+
+
+def conversing(
+    start: str, data: str, template: str | None, rank: int, lr: float, effort: Effort
+) -> Run:
+    """The run of stage 2; `rank` 0: the language model itself learns."""
 
     @cache
     def model() -> Model:
@@ -158,22 +182,22 @@ def instruct(
 
     @cache
     def made() -> Made:
-        return going_on(model(), template, lora)
+        return going_on(model(), template, rank)
 
     def test() -> Questions | None:
         return easy_vqa(part="test") if data == "easy_vqa" else None
 
     learn = AdamW(lr, 0.0, BETAS)
-    decoder = r"^net\.decoder\..*\.(down|up)$" if lora else r"^net\.decoder\."
+    decoder = r"^net\.decoder\..*\.(down|up)$" if rank else r"^net\.decoder\."
     stage = Stage(
         talks=lambda: talks(data),
         template=None,
         longest=2048,
         learns=((r"^net\.bridge\.", learn), (decoder, learn)),
         finish=Talked(test, model),
-        about={"stage": "instruct", "conversations": data, "start": named(start), "lora": lora},
+        about={"stage": "instruct", "conversations": data, "start": named(start), "lora": rank},
     )
-    return stage_of(made, stage, Effort(steps, batch, lr, precision, seed, slices))
+    return stage_of(made, stage, effort)
 
 
 def stage_of(made: Callable[[], Made], stage: Stage, effort: Effort) -> Run:
@@ -229,7 +253,6 @@ def stage_of(made: Callable[[], Made], stage: Stage, effort: Effort) -> Run:
         finish=stage.finish,
         warmup=max(1, round(0.03 * effort.steps)),
         clip=1.0,
-        slices=effort.slices,
         precision=effort.precision,
         seed=effort.seed,
         save_every=500,
@@ -245,24 +268,6 @@ class Collated:
     def __call__(self, items: list[Item]) -> Lesson:
         found: tuple[Ids, Bool[Tensor, " t"], Pictures] = self.inputs.batch(items)
         return Lesson(*found)
-
-
-def gate(found: Conversations, inputs: ConversationInputs) -> None:
-    """Audits every conversation, so that nothing is trained on what was not meant.
-
-    DataError: counts those that cannot be trained on, and says of the first ones why.
-    """
-    wrong = []
-    for one in found.entries:
-        try:
-            inputs.encode(Conversation(one.messages, (), one.id))
-        except DataError as why:
-            wrong.append(str(why))
-    if wrong:
-        raise DataError(
-            f"{len(wrong)} of {len(found)} conversations cannot be trained on:"
-            f" {'; '.join(wrong[:3])}. See them with: sensorium data inspect"
-        )
 
 
 # --- what is trained --------------------------------------------------------------------------
@@ -347,39 +352,3 @@ def sizes(model: Declaration) -> tuple[Tower, Any]:
 def named(path: str | None) -> str | None:
     """What a checkpoint's own folder or file is called."""
     return None if path is None else Path(path).resolve().name
-
-
-# --- data -------------------------------------------------------------------------------------
-
-
-def captions(data: str) -> Conversations:
-    """What pictures show, in a sentence each; of a file the first answer of each conversation."""
-    if data == "easy_vqa":
-        shapes = easy_vqa_shapes(part="train")
-        entries = []
-        for file, things, name in zip(shapes.files, shapes.things, shapes.ids, strict=True):
-            one = things[0]
-            colour = f"{one.attribute} " if one.attribute is not None else ""
-            said = f"a {colour}{one.label}"
-            turns = (Message("user", MARK), Message("assistant", said))
-            entries.append(Entry((file,), turns, name))
-        return Conversations(shapes.root, entries)
-    found = llava(data)
-    shown = [one for one in found.entries if one.files]
-    if not shown:
-        raise DataError(f"{data}: no conversation shows a picture: there is nothing to align with")
-    return Conversations(found.root, [one._replace(messages=first(one)) for one in shown])
-
-
-def first(one: Entry) -> tuple[Message, ...]:
-    """A conversation's first round."""
-    turns = [m for m in one.messages if m.role != "system"]
-    return turns[0], turns[1]
-
-
-def talks(data: str) -> Conversations:
-    """Conversations; of easy-VQA all questions of a picture in one."""
-    if data == "easy_vqa":
-        asked: Questions = easy_vqa(part="train")
-        return about(asked, ROUNDS)
-    return llava(data)

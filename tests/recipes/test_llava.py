@@ -13,7 +13,7 @@ from sensorium.media import openai_clip, transform
 from sensorium.models import clip
 from sensorium.recipes.execute import finish
 from sensorium.recipes.find import recipe
-from sensorium.recipes.llava import align, instruct
+from sensorium.recipes.llava import align, instruct, lora
 from sensorium.recipes.llava_scores import Talked, replies
 from sensorium.verbs.exchange import save_model
 from sensorium.verbs.load import load_folder
@@ -82,6 +82,7 @@ def test_stage_one_learns_the_bridge_alone(folder: Path, aligned: Path) -> None:
     for name, tensor in model.net.image.state_dict().items():
         assert torch.equal(tensor, tower.net.state_dict()[f"image.{name}"])
     assert recipe("llava.align") is align and recipe("llava.instruct") is instruct
+    assert recipe("llava.lora") is lora
 
 
 def test_stage_two_learns_bridge_and_words_and_talks(
@@ -110,7 +111,7 @@ def test_stage_two_learns_bridge_and_words_and_talks(
 def test_additions_learn_in_the_words_stead_and_are_merged(
     folder: Path, aligned: Path, tmp_path: Path
 ) -> None:
-    run = instruct(str(aligned), str(folder / "data.json"), lora=2, **SMALL)
+    run = lora(str(aligned), str(folder / "data.json"), rank=2, **SMALL)
     finish(run, tmp_path / "run", quiet)
     at = tmp_path / "run" / "checkpoint"
     made = load_folder(at)
