@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from sensorium.claims.scenes import PIXELS, SHAPES, Objects, draw
-from sensorium.claims.toy import Texts, codes
+from sensorium.claims.toy import Texts
 from sensorium.data.ragged import places
 from sensorium.objectives.masked_words import Vocabulary
 from sensorium.types import Regions
@@ -129,7 +129,8 @@ def painted(
 def seen(of: Scenes, width: int, noise: float, rng: np.random.Generator) -> Float[Tensor, "n 2 c"]:
     """What a detector that knows would see of both objects: a code of the colour plus one of the
     shape, of deviation 1 each, plus noise."""
-    hue, form = codes(width)
+    g = torch.Generator().manual_seed(width)  # the same in every world of that width
+    hue, form = (torch.randn(len(names), width, generator=g) for names in (COLOURS, FORMS))
     drawn = rng.standard_normal((len(of.way), 2, width)).astype(np.float32)
     return hue[of.colour] + form[of.form] + noise * torch.from_numpy(drawn)
 
