@@ -1,7 +1,7 @@
 """Visual entailment (SNLI-VE): a picture entails a sentence, contradicts it, or neither."""
 
 from functools import cache
-from typing import Any, Literal
+from typing import Any
 
 from sensorium.datasets.snli_ve import LABELS
 from sensorium.recipes.parts import halves, hypotheses, shape
@@ -30,8 +30,6 @@ def entail(
     steps: int = 2000,
     batch: int = 64,
     lr: float = 1e-3,
-    precision: Literal["float32", "bf16"] = "float32",
-    augment: bool = False,
     seed: int = 0,
 ) -> Run:
     """Train a net that tells whether a picture entails a sentence, from files as SNLI-VE has them.
@@ -45,8 +43,6 @@ def entail(
         steps: optimiser steps.
         batch: sentences a step.
         lr: peak learning rate.
-        precision: of the matrix products; weights are kept in float32.
-        augment: whether whole pictures are changed as ALBEF changes them (RandAugment).
         seed: of everything random.
     """
 
@@ -55,6 +51,6 @@ def entail(
         train, test = halves(hypotheses(data), data)
         return Cut(train, test, shape(train))
 
-    effort = Effort(steps, batch, lr, precision, seed, augment)
+    effort = Effort(steps, batch, lr, "float32", seed)
     about = {"questions": data, "system": system}
     return answering(system, found, detected_by(detector, found), start, effort, about, ENTAIL)

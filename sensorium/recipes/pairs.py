@@ -1,7 +1,7 @@
 """Statements about two pictures, true or false, as NLVR2 has them."""
 
 from functools import cache
-from typing import Any, Literal
+from typing import Any
 
 from sensorium.recipes.parts import halves, shape, statements
 from sensorium.recipes.questions import Cut, Problem, Respond, detected_by
@@ -27,8 +27,6 @@ def pairs(
     steps: int = 2000,
     batch: int = 64,
     lr: float = 1e-3,
-    precision: Literal["float32", "bf16"] = "float32",
-    augment: bool = False,
     seed: int = 0,
 ) -> Run:
     """Train a net that judges statements about two pictures, from files as NLVR2 has them.
@@ -42,8 +40,6 @@ def pairs(
         steps: optimiser steps.
         batch: statements a step.
         lr: peak learning rate.
-        precision: of the matrix products; weights are kept in float32.
-        augment: whether whole pictures are changed as ALBEF changes them (RandAugment).
         seed: of everything random.
     """
 
@@ -52,6 +48,6 @@ def pairs(
         train, test = halves(statements(data), data)
         return Cut(train, test, shape(train))
 
-    effort = Effort(steps, batch, lr, precision, seed, augment)
+    effort = Effort(steps, batch, lr, "float32", seed)
     about = {"questions": data, "system": system}
     return answering(system, found, detected_by(detector, found), start, effort, about, PAIRS)

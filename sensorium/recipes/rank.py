@@ -43,6 +43,7 @@ from sensorium.verbs.load import load_folder
 from sensorium.verbs.model import Model
 
 EMBED, QUEUE, SOFT = 32, 1024, 0.4  # of ALBEF: the shared space, the queue, the teacher's share
+RATE = 1e-3  # peak learning rate; of a net that goes on a tenth
 TEXTS = 8  # a picture's candidates where texts are ranked; ViLT has 16
 FIRST = 16  # candidates that two towers choose; ALBEF has 128 or 256 of 1,000 and 5,000
 Say = Callable[[int, int], None]
@@ -73,8 +74,6 @@ def rank(
     start: str | None = None,
     steps: int = 1000,
     batch: int = 32,
-    lr: float = 1e-3,
-    precision: Literal["float32", "bf16"] = "float32",
     augment: bool = False,
     seed: int = 0,
 ) -> Run:
@@ -89,15 +88,14 @@ def rank(
             `images`, or a folder of captioned pictures.
         system: albef and vilt see pixels; the others a detector's regions.
         detector: the checkpoint folder of a detector, for systems that see regions.
-        start: a checkpoint folder of the same system to go on from.
+        start: a checkpoint folder of the same system to go on from, a tenth as fast.
         steps: optimiser steps.
         batch: pictures a step.
-        lr: peak learning rate.
-        precision: of the matrix products; weights are kept in float32.
         augment: whether whole pictures are changed as ALBEF changes them (RandAugment).
         seed: of everything random.
     """
     head = "itm" if system == "albef" else "rank"
+    lr = RATE if start is None else RATE / 10
 
     @cache
     def parts() -> Parts:
@@ -160,7 +158,6 @@ def rank(
         warmup=max(1, steps // 15),
         clip=1.0,
         ema=0.99,
-        precision=precision,
         seed=seed,
         save_every=500,
     )

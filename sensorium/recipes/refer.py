@@ -28,7 +28,6 @@ def refer(
     steps: int = 1000,
     batch: int = 64,
     lr: float = 1e-3,
-    precision: Literal["float32", "bf16"] = "float32",
     seed: int = 0,
 ) -> Run:
     """Train a net that picks the region which an expression means, from files as RefCOCO has them.
@@ -42,7 +41,6 @@ def refer(
         steps: optimiser steps.
         batch: expressions a step.
         lr: peak learning rate.
-        precision: of the matrix products; weights are kept in float32.
         seed: of everything random.
     """
 
@@ -66,7 +64,7 @@ def refer(
 
     score = partial(picked, lambda: both()[1], seen)
     problem = Problem("refer", lambda system: "ground", None, score, places=True)
-    effort = Effort(steps, batch, lr, precision, seed)
+    effort = Effort(steps, batch, lr, "float32", seed)
     about = {"questions": data, "system": system}
     return answering(system, found, seen, start, effort, about, problem)
 

@@ -148,7 +148,7 @@ def test_region_systems_judge_pairs_by_a_detectors_regions(tmp_path: Path) -> No
 @pytest.mark.parametrize("system", ["vilt", "albef"])
 def test_entailment(system: str, tmp_path: Path) -> None:
     data = snli_ve_folder(tmp_path / "data")
-    run = entail(str(data), system, steps=2, batch=4, augment=True)  # type: ignore[arg-type]
+    run = entail(str(data), system, steps=2, batch=4)  # type: ignore[arg-type]
     found = finish(run, tmp_path / "run", quiet)
     assert found["queries"]["accuracy"]["all"] == 20
     model = load_folder(tmp_path / "run" / "checkpoint")
@@ -195,7 +195,7 @@ SPLIT = {"val": {"split": "train"}, "testA": {"split": "testA"}}
 @pytest.mark.parametrize("system", ["albef", "vilt"])
 def test_ranking(system: str, tmp_path: Path) -> None:
     data = karpathy_folder(tmp_path / "data")
-    run = rank(str(data), system, steps=2, batch=4)  # type: ignore[arg-type]
+    run = rank(str(data), system, steps=2, batch=4, augment=True)  # type: ignore[arg-type]
     found = finish(run, tmp_path / "run", quiet)
     assert found["queries"]["image_to_text"]["R@1"] == 4
     assert ("by the towers alone" in found) == (system == "albef")
