@@ -44,7 +44,8 @@ last layer reads both (the same layers, so equally many parameters but for one n
 - Captions name colours and shapes that are drawn independently: the text by itself has next to
   nothing to teach, where COCO's captions have a language in them.
 - Nets are measured in the midst of learning: accuracy rises abruptly once words and regions are
-  tied to each other, after a number of steps that differs from seed to seed; that may be what spreads the seeds of *pre-trained* and *late fusion*. A trial on seed 100, with more kinds
+  tied to each other, after a number of steps that differs from seed to seed; that may
+  be what spreads the seeds of *pre-trained* and *late fusion*. A trial on seed 100, with more kinds
   of object, pre-trained for 1,500 steps of 64, reached 99.9%.
 - The task is close to what pre-training asks (does a caption fit a picture), more than NLVR2 is.
 - The paper's early fusion is measured at 12 layers, of which the last one fuses; here at {layers}.
