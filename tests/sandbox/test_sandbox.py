@@ -112,6 +112,7 @@ def test_many_programs_keep_their_order(box: Sandbox) -> None:
     assert sorted(seen) == list(range(20))
 
 
+@pytest.mark.slow  # programs against the clock: not beside other work
 def test_an_honest_program_at_nine_tenths_of_its_limit_passes_with_the_machine_busy() -> None:
     text = "import time\nwhile time.process_time() < 0.18: pass" + RIGHT
     with Sandbox(2, Limits(cpu=0.2, wall=30)) as box:
@@ -174,6 +175,7 @@ def test_the_watch_ends_what_no_group_counts(monkeypatch: pytest.MonkeyPatch) ->
         assert box.check(Job("x = 1")).status == "ended"
 
 
+@pytest.mark.slow  # programs against the clock: not beside other work
 def test_the_selftest_contains_everything() -> None:
     done: list[tuple[int, int]] = []
     found = selftest(progress=lambda *now: done.append(now))

@@ -369,6 +369,7 @@ def test_names_that_tests_call() -> None:
 # --- the command ---------------------------------------------------------------------------------
 
 
+@pytest.mark.slow  # programs against the clock: not beside other work
 def test_the_command_scores_and_recounts(
     tmp_path: Path, data: CodingSet, samples: list[Sample], capsys: pytest.CaptureFixture[str]
 ) -> None:
