@@ -54,7 +54,7 @@ class Habit(NamedTuple):
 
 HABITS = {
     "vilt": Habit(3, 2600, 128, 2e-3, "bf16"),
-    "albef": Habit(2, 2600, 128, 2e-3, "bf16"),
+    "albef": Habit(3, 3000, 128, 1e-3, "bf16"),
 }
 
 

@@ -123,6 +123,7 @@ def paired(
 
 
 def groups(parts: Sequence[Part]) -> Scene:
+    """The things of each part, in order."""
     return tuple(one.group for one in parts)
 
 

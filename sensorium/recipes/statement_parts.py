@@ -113,14 +113,17 @@ def amount(rng: Draw, most: int) -> Count:
 
 
 def counted(many: Count, of: Kind) -> str:
+    """So many of a kind, in words."""
     return f"{many.words} {of.one if many.single else of.many}"
 
 
 def there(many: Count, words: str) -> str:
+    """That there are so many."""
     return f"there {'is' if many.single else 'are'} {words}"
 
 
 def being(many: Count) -> str:
+    """`is` of one, `are` of several."""
     return "is" if many.single else "are"
 
 
@@ -150,6 +153,7 @@ def touched(one: Thing) -> tuple[bool, bool, bool, bool]:
 
 
 def cornered(one: Thing) -> bool:
+    """Whether it touches two sides that meet."""
     left, above, right, below = touched(one)
     return (left or right) and (above or below)
 

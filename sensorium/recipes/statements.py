@@ -96,6 +96,7 @@ def every(rng: Draw, tower: bool) -> Said:
 
 
 def flat(scene: Scene) -> list[Thing]:
+    """All things of a scene, box by box."""
     return [one for group in scene for one in group]
 
 

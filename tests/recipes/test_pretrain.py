@@ -149,4 +149,5 @@ def test_every_system_is_pretrained_from_data_to_scores(
     losses = found["losses"].values()
     assert losses and all(np.isfinite(value) for value in losses)
     manifest = json.loads((tmp_path / "run" / "checkpoint" / "manifest.json").read_text())
-    assert manifest["asking"]["words"] == ("masked" if recipe == "visualbert" else "plain")
+    words = {"visualbert": "masked", "albef": "clean"}
+    assert manifest["asking"]["words"] == words.get(recipe, "plain")
