@@ -24,8 +24,8 @@ percentage points of that measure:
 2. *Hard negatives help*: hard - aligned lies above 0.
 3. *Distillation helps where captions are wrong*: soft - noisy lies above 0.
 
-Rates, steps and the number of pictures were chosen in short trials on seed 100, which is not
-measured.
+Rates, steps and the number of pictures were set after a short trial of another size on seed 100,
+which is not measured; this size was not tried before.
 """
 
 from typing import Any, NamedTuple

@@ -14,9 +14,8 @@ the paired differences), for each system:
 
 *Pre-training helps it*: accuracy from the pre-trained net - accuracy from scratch lies above 0.
 
-How long is pre-trained and fine-tuned, and the rates, were chosen in short trials on seed 100,
-which is not measured, so that either arm learns and what is spent is the same for all: about 70
-seconds of one core before, and 20 for fine-tuning.
+How long is pre-trained and fine-tuned was set by what a step costs, so that about the same is spent
+on each system; neither that nor the rates were tried out before.
 """
 
 import tempfile

@@ -70,8 +70,8 @@ other. AdamW with warm-up and cosine.
   pairs alone; the paper reads twice. No word-patch alignment.
 - Every name has two pieces; in the paper's vocabulary most words are one token, so that the two
   ways of hiding differ less.
-- The rates, steps and noise were chosen in short trials on a seed that is not measured. The
-  intervals are over seeds of one kind of picture and say nothing of photographs.
+- The rates and steps were set after one short trial, of the patches, on a seed that is not
+  measured. The intervals are over seeds of one kind of picture and say nothing of photographs.
 
 """
     + END
