@@ -49,7 +49,8 @@ cosine.
 - Distillation is measured on captions of which a known share is wrong, where the paper takes the
   web's.
 - The rate, the steps and the number of pictures were set after a short trial of another size on a
-  seed that is not measured. The intervals are over seeds of one kind of picture and say nothing of photographs.
+  seed that is not measured. The intervals are over seeds of one kind of picture and say nothing of
+  photographs.
 
 """
     + END
