@@ -84,12 +84,15 @@ def test_it_is_kept_and_read_again_and_damage_is_named() -> None:
     assert pickle.loads(pickle.dumps(ours)).encode("a b") == ours.encode("a b")
     for part, why in (
         ({"type": "Lowercase"}, "not known here"),
+        ({"type": "Sequence", "normalizers": ["NFKC"]}, "not known here"),
         ({"type": "Replace", "pattern": {"Regex": "(a+)+$"}, "content": ""}, "not known here"),
         ({"type": "Precompiled", "precompiled_charsmap": "AAAA"}, "cut off"),
         ({"type": "Precompiled", "precompiled_charsmap": 3}, "damaged"),
     ):
         with pytest.raises(DataError, match=why):
             Unigram(ours.table._replace(prepare=part))
+    with pytest.raises(DataError, match="not known here"):
+        Unigram(ours.table._replace(cut={"type": "Sequence", "pretokenizers": [3]}))
     whole = json.loads(published())
     whole["model"]["unk_id"] = None
     with pytest.raises(DataError, match="unknown"):

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from sensorium.data.errors import DataError
 from sensorium.data.tokenizers.bpe import merge
-from sensorium.data.tokenizers.words import named, readable, texts, unique
+from sensorium.data.tokenizers.words import named, readable, scored, unique
 from sensorium.data.tokenizers.words import spec as spec_of
 
 KIND = "pieces/1"
@@ -157,12 +157,4 @@ def read(made: Mapping[str, Any]) -> SentencePieces:
 
     DataError: a value is missing, unknown, or of another type.
     """
-    if set(made) != set(Table._fields):
-        raise DataError(f"a table of {KIND} has the values {list(Table._fields)}, not {list(made)}")
-    texts(made["names"], "names")
-    scores = made["scores"]
-    if not isinstance(scores, list) or not all(type(x) in (int, float) for x in scores):
-        raise DataError("the tokenizer's scores are not a list of numbers")
-    if not isinstance(made["specials"], dict):
-        raise DataError("the tokenizer's specials are not an object")
-    return SentencePieces(Table(**made))
+    return SentencePieces(Table(**scored(made, Table._fields, KIND)))

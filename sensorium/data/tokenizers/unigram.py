@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
 
 from sensorium.data.errors import DataError
-from sensorium.data.tokenizers.words import named, readable, texts, unique
+from sensorium.data.tokenizers.words import named, readable, scored, unique
 from sensorium.data.tokenizers.words import spec as spec_of
 
 KIND = "unigram/1"
@@ -105,9 +105,9 @@ class Unigram:
         return spec_of(self, KIND)
 
 
-def prepares(part: Mapping[str, Any]) -> normalizers.Normalizer:
+def prepares(part: Any) -> normalizers.Normalizer:
     """A tokenizer.json's "normalizer". DataError: it is of a kind that is not known here."""
-    kind = part.get("type")
+    kind = part.get("type") if isinstance(part, Mapping) else None
     if kind == "Sequence":
         return normalizers.Sequence([prepares(one) for one in part.get("normalizers", ())])
     if kind == "Precompiled":
@@ -125,8 +125,10 @@ def prepares(part: Mapping[str, Any]) -> normalizers.Normalizer:
     raise DataError(f"it prepares texts in a way that is not known here: {json.dumps(part)[:200]}")
 
 
-def cuts(part: Mapping[str, Any]) -> pre_tokenizers.PreTokenizer:
+def cuts(part: Any) -> pre_tokenizers.PreTokenizer:
     """A tokenizer.json's "pre_tokenizer". DataError: it is of a kind that is not known here."""
+    if not isinstance(part, Mapping):
+        raise DataError(f"it cuts texts in a way that is not known here: {part!r:.200}")
     kind, scheme = part.get("type"), part.get("prepend_scheme", "always")
     if kind == "Sequence":
         return pre_tokenizers.Sequence([cuts(one) for one in part.get("pretokenizers", ())])
@@ -161,12 +163,4 @@ def read(made: Mapping[str, Any]) -> Unigram:
 
     DataError: a value is missing, unknown, or of another type.
     """
-    if set(made) != set(Table._fields):
-        raise DataError(f"a table of {KIND} has the values {list(Table._fields)}, not {list(made)}")
-    texts(made["names"], "names")
-    scores = made["scores"]
-    if not isinstance(scores, list) or not all(type(x) in (int, float) for x in scores):
-        raise DataError("the tokenizer's scores are not a list of numbers")
-    if not isinstance(made["specials"], dict):
-        raise DataError("the tokenizer's specials are not an object")
-    return Unigram(Table(**made))
+    return Unigram(Table(**scored(made, Table._fields, KIND)))

@@ -6,6 +6,7 @@ which never becomes a special token whatever it says, and special tokens, which 
 
 import hashlib
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -97,6 +98,23 @@ def texts(value: Any, what: str) -> list[str]:
     if not isinstance(value, list) or not all(isinstance(x, str) for x in value):
         raise DataError(f"the tokenizer's {what} are not a list of texts")
     return value
+
+
+def scored(made: Mapping[str, Any], fields: Sequence[str], kind: str) -> dict[str, Any]:
+    """The values of a table of pieces with scores.
+
+    DataError: a value is missing, unknown, or of another type.
+    """
+    if set(made) != set(fields):
+        raise DataError(f"a table of {kind} has the values {list(fields)}, not {list(made)}")
+    texts(made["names"], "names")
+    scores = made["scores"]
+    numbers = isinstance(scores, list) and all(type(x) in (int, float) for x in scores)
+    if not numbers or not all(map(math.isfinite, scores)):
+        raise DataError("the tokenizer's scores are not a list of numbers")
+    if not isinstance(made["specials"], dict):
+        raise DataError("the tokenizer's specials are not an object")
+    return dict(made)
 
 
 def unique(names: Sequence[str]) -> dict[str, int]:
