@@ -91,10 +91,10 @@ def resize_crop(
 def _torch_resize(
     array: UInt8[np.ndarray, "y x 3"], width: int, height: int, filter: str
 ) -> UInt8[np.ndarray, "b a 3"]:
-    if array.shape[:2] == (height, width):
-        return array
     if not array.flags.writeable:
         array = array.copy()  # torch refuses to look at memory that it may not write
+    if array.shape[:2] == (height, width):
+        return array
     # In this order torch knows the view as channels last, and answers in the same layout.
     plane = torch.from_numpy(array)[None].permute(0, 3, 1, 2)
     plane = functional.interpolate(plane, (height, width), mode=filter, antialias=True)

@@ -7,7 +7,7 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from transformers import CLIPImageProcessorPil, ViTImageProcessorPil
@@ -172,6 +172,7 @@ def test_turbo_is_within_one_grey_level_of_pillow(spec, size):
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(1, 300), st.integers(1, 300), st.sampled_from(["rows-first", "taller-first"]))
+@example(48, 48, "rows-first")  # its rows are already right: read-only pixels go on as they are
 def test_turbo_bilinear_is_within_one_whatever_the_picture(width, height, order):
     image = picture(width, height, seed=height)
     want = np.asarray(resize(image, (48, 40), "bilinear", order).crop((8, 4, 40, 36)))
