@@ -48,8 +48,8 @@ cosine.
 - The teacher follows faster (it keeps 0.99 of itself a step, not 0.995), as there are few steps.
 - Distillation is measured on captions of which a known share is wrong, where the paper takes the
   web's.
-- The rate, the steps and the number of pictures were set after a short trial of another size on a
-  seed that is not measured. The intervals are over seeds of one kind of picture and say nothing of
+- The rate, the steps and the number of pictures were set after trials of one arm on a seed that is
+  not measured. The intervals are over seeds of one kind of picture and say nothing of
   photographs.
 
 """

@@ -70,8 +70,9 @@ other. AdamW with warm-up and cosine.
   pairs alone; the paper reads twice. No word-patch alignment.
 - Every name has two pieces; in the paper's vocabulary most words are one token, so that the two
   ways of hiding differ less.
-- The rates and steps were set after one short trial, of the patches, on a seed that is not
-  measured. The intervals are over seeds of one kind of picture and say nothing of photographs.
+- Nets are measured while they still learn: none is near what its pictures hold.
+- The rates and steps were set after short trials, of the patches and of the grid, on a seed that is
+  not measured. The intervals are over seeds of one kind of picture and say nothing of photographs.
 
 """
     + END
