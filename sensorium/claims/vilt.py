@@ -31,9 +31,9 @@ Accuracy is that on new questions, in percentage points:
    tokens of patches, less 5%, lies below 0.
 4. *Hiding whole words helps*: whole - token lies above 0.
 
-Rates and steps were set after trials on seed 100, which is not measured: of the patches (1,500 steps
-at 0.002: 58.1%; 700 of 192 at 0.003: 59.0%; 1,800 at 0.001: 71.4%) and of the grid (800 steps at
-0.002: 50.3%). The other arms were not tried before.
+Rates and steps were set after trials on seed 100, which is not measured: of the patches (1,500
+steps at 0.002: 58.1%; 700 of 192 at 0.003: 59.0%; 1,800 at 0.001: 71.4%) and of the grid (800 steps
+at 0.002: 50.3%). The other arms were not tried before.
 """
 
 import time
