@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import sensorium
-from sensorium.sandbox.commands import adding
+from sensorium.recipes.code_options import adding
 from sensorium.shown import Bar, lines, told
-from sensorium.verbs.options import asked, asking, captioning, chatting, inspecting, names
+from sensorium.verbs.options import asked, asking, captioning, chatting, inspecting, names, scoring
 from sensorium.verbs.speech.options import chosen_model, transcribing
 
 
@@ -60,10 +60,7 @@ def parser() -> argparse.ArgumentParser:
 
     one = command("evaluate", evaluate, "score a model on a task")
     source(one)
-    one.add_argument("task", help="`sensorium evaluate CHECKPOINT list` lists them")
-    one.add_argument("--data", help="your own data, or the folder of the data sets")
-    one.add_argument("--templates", help="a table of prompts, or one prompt with a {}")
-    one.add_argument("--records", type=Path, help="write one line a query to this file")
+    scoring(one)
 
     one = command("classify", classify, "name what pictures show")
     source(one)
@@ -129,7 +126,7 @@ def parser() -> argparse.ArgumentParser:
     adding(command, programs)
 
     one = command("reproduce", reproduce, "measure a paper's claim again, at small scale")
-    one.add_argument("systems", nargs="+", help="clip, vit")
+    one.add_argument("systems", nargs="+", help="clip, uniter, albef and others")
     one.add_argument("--out", type=Path, default=Path("docs/claims"), help="where results go")
 
     one = command("models", models, "list the systems, or show one")
@@ -183,8 +180,9 @@ def evaluate(options: argparse.Namespace, words: list[str]) -> None:
     if at is not None and (at.is_dir() or not at.absolute().parent.is_dir()):
         raise ValueError(f"{at}: records go into a file in a folder that exists; choose another")
     model, bar = opened(options), Bar("embedding")
-    words_of = options.templates
-    found = evaluate(model, options.task, options.data, words_of, options.records, bar)
+    finder = None if options.detector is None else sensorium.load(options.detector)
+    more = (options.templates, options.records, bar, finder)
+    found = evaluate(model, options.task, options.data, *more)
     show(found, options.json)
 
 
@@ -336,7 +334,7 @@ def chat(options: argparse.Namespace, words: list[str]) -> None:
 
 
 def programs(options: argparse.Namespace, words: list[str]) -> None:
-    from sensorium.tasks.code.command import programs
+    from sensorium.recipes.code_command import programs
 
     programs(options, show, Bar("running"))
 

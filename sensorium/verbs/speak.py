@@ -10,7 +10,7 @@ from sensorium.data.errors import DataError
 from sensorium.data.tokenizers.words import Words
 from sensorium.nn.generate.beam import beam
 from sensorium.nn.generate.loop import Start, read, speak
-from sensorium.nn.generate.pick import Dice, wide
+from sensorium.nn.generate.pick import Dice, Rule, wide
 from sensorium.nn.generate.speaks import How, Request, Rewrites, Speaks, check, laid
 from sensorium.nn.slots import Cache
 from sensorium.verbs.sight import Key, Sight, keyed, whole
@@ -120,8 +120,11 @@ def say(
     stop: Sequence[str] = (),
     start: Start | None = None,
     dice: Sequence[Dice] | None = None,
+    rules: Sequence[Rule] = (),
 ) -> Iterator[Bit]:
     """Continues all requests together; gives each one's text as it becomes sure.
+
+    `rules` change the scores, as in `nn.generate.loop.speak`.
 
     Raises:
         ValueError: as `nn.generate.speak`; stop strings without a tokenizer.
@@ -140,7 +143,7 @@ def say(
     said: list[list[str]] = [[] for _ in requests]
     ids: list[list[int]] = [[] for _ in requests]
     chances: list[list[float]] = [[] for _ in requests]
-    for step in speak(net, requests, start, (), dice, ended):
+    for step in speak(net, requests, start, rules, dice, ended):
         row = step.row
         ids[row].append(step.token)
         chances[row].append(step.logprob)
