@@ -25,13 +25,15 @@ Say = Callable[[int, int], None]
 
 
 class Asked(NamedTuple):
-    """A model, the user's data (None: the task's own), prompts, and where records go."""
+    """A model, the user's data (None: the task's own), prompts, where records go, and what finds
+    the regions of pictures for a model that sees those."""
 
     model: Model
     data: str | None
     templates: tuple[str, ...]
     path: Path | None
     say: Say
+    detector: Model | None = None
 
     def about(self, split: str) -> dict[str, Any]:
         return {"split": split, "model": self.model.fingerprint()}
@@ -103,17 +105,17 @@ def ljspeech_transcription(a: Asked) -> Scores:
 
 def questions(a: Asked) -> Scores:
     """questions in VQA v2's two files (--data FOLDER), of a model that answers"""
-    return judged.questions(a.model, needed(a.data), a.said())
+    return judged.questions(a.model, a.detector, needed(a.data), a.said())
 
 
 def pairs(a: Asked) -> Scores:
     """statements about two pictures in NLVR2's files (--data FOLDER): accuracy, consistency"""
-    return judged.pairs(a.model, needed(a.data), a.said())
+    return judged.pairs(a.model, a.detector, needed(a.data), a.said())
 
 
 def entailment(a: Asked) -> Scores:
     """visual entailment in SNLI-VE's files (--data FOLDER)"""
-    return judged.entailed(a.model, needed(a.data), a.said())
+    return judged.entailed(a.model, a.detector, needed(a.data), a.said())
 
 
 def grounding(a: Asked) -> Scores:
@@ -123,7 +125,7 @@ def grounding(a: Asked) -> Scores:
 
 def reranking(a: Asked) -> Scores:
     """retrieval by reading pairs (--data FOLDER: captions, or Karpathy's file and pictures)"""
-    return judged.reranked(a.model, needed(a.data), a.said())
+    return judged.reranked(a.model, a.detector, needed(a.data), a.said())
 
 
 TASKS: dict[str, Callable[[Asked], Scores]] = {
@@ -153,6 +155,7 @@ def evaluate(
     templates: str | None = None,
     path: Path | None = None,
     say: Say = lambda done, total: None,
+    detector: Model | None = None,
 ) -> dict[str, Any]:
     """Asks a model a task; scores with intervals, as plain JSON.
 
@@ -160,16 +163,19 @@ def evaluate(
         data: the user's own data, or the catalogue's folder in place of SENSORIUM_DATA.
         templates: the name of a prompt table (`imagenet`), or one prompt with a {}.
         path: where the per-sample records go.
+        detector: finds the regions of pictures, where the model sees regions and the task has none.
 
     Raises:
-        ValueError: no such task; the message lists them.
+        ValueError: no such task (the message lists them), or one that needs no detector.
     """
     if task not in TASKS:
         raise ValueError(f"no task is called {task!r}; there are: {', '.join(TASKS)}")
     words = ("a photo of a {}.",)
     if templates is not None:
         words = (templates,) if "{}" in templates else prompts.templates(templates)
-    found = TASKS[task](Asked(model, data, words, path, say))
+    if detector is not None and task not in ("vqa", "pairs", "entailment", "reranking"):
+        raise ValueError(f"{task} looks for no regions: leave the detector out")
+    found = TASKS[task](Asked(model, data, words, path, say, detector))
     return {"task": task, **to_json(found)}
 
 

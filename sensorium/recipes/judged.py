@@ -1,12 +1,13 @@
 """Nets that answer questions, scored on files in their published forms: `sensorium evaluate`."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from sensorium.data.questions import Box, Question, Reference
 from sensorium.recipes.parts import HELD, expressions, hypotheses, statements
-from sensorium.recipes.questions import own
+from sensorium.recipes.questions import found_by, own, regions
 from sensorium.recipes.rank import FIRST, captioned
 from sensorium.tasks.answers import entailment, nlvr2
 from sensorium.tasks.asking import Answer
@@ -15,17 +16,21 @@ from sensorium.tasks.rerank import rerank
 from sensorium.tasks.scores import Scores
 from sensorium.tasks.vqa import vqa
 from sensorium.types import Embeds
-from sensorium.verbs.ask import Asker
+from sensorium.verbs.ask import Asker, digest
 from sensorium.verbs.model import Model
 
 P = TypeVar("P")
 
 
-def responding(asker: Asker) -> Callable[[Sequence[Question]], list[Answer]]:
+See = Callable[[Sequence[Question]], Sequence[Question]]
+
+
+def responding(asker: Asker, detector: Model | None = None) -> Callable[..., list[Answer]]:
     """A net's likeliest answers; of "places" the number of the region."""
+    see = seeing(asker, detector)
 
     def respond(some: Sequence[Question]) -> list[Answer]:
-        found = asker.shares(some)
+        found = asker.shares(see(some))
         names = asker.answers or tuple(map(str, range(found.shape[1])))
         best = found.argmax(axis=1)
         return [Answer(names[k], float(row[k])) for k, row in zip(best, found, strict=True)]
@@ -33,19 +38,46 @@ def responding(asker: Asker) -> Callable[[Sequence[Question]], list[Answer]]:
     return respond
 
 
-def questions(model: Model, data: str, said: dict[str, Any]) -> Scores:
+def seeing(asker: Asker, detector: Model | None) -> See:
+    """Gives questions the regions that a detector finds; each picture of a call is seen once.
+
+    ValueError: there is a detector, and the net sees no regions.
+    """
+    kind = asker.how.sees.picture
+    if detector is None:
+        return lambda some: some
+    if kind not in ("crops", "features"):
+        raise ValueError(f"this model sees {kind}: it needs no detector")
+
+    def boxed(some: Sequence[Question]) -> list[Question]:
+        found = {digest(image): found_by(detector, image) for one in some for image in one.images}
+        seen = [tuple(found[digest(image)] for image in one.images) for one in some]
+        return [one._replace(boxes=boxes) for one, boxes in zip(some, seen, strict=True)]
+
+    def featured(some: Sequence[Question]) -> Sequence[Question]:
+        pictures = {digest(image): (image, one.id) for one in some for image in one.images}
+        found = {key: regions(detector, *picture) for key, picture in pictures.items()}
+        asker.inputs.features = {
+            one.id: [found[digest(image)] for image in one.images] for one in some
+        }
+        return some
+
+    return boxed if kind == "crops" else featured
+
+
+def questions(model: Model, detector: Model | None, data: str, said: dict[str, Any]) -> Scores:
     """Questions of VQA v2's two files."""
-    return vqa(responding(asked(model)), own(Path(data)), **said)
+    return vqa(responding(asked(model), detector), own(Path(data)), **said)
 
 
-def pairs(model: Model, data: str, said: dict[str, Any]) -> Scores:
+def pairs(model: Model, detector: Model | None, data: str, said: dict[str, Any]) -> Scores:
     """Statements about two pictures, in NLVR2's files: accuracy and consistency."""
-    return nlvr2(responding(asked(model)), held(statements(data)), **said)
+    return nlvr2(responding(asked(model), detector), held(statements(data)), **said)
 
 
-def entailed(model: Model, data: str, said: dict[str, Any]) -> Scores:
+def entailed(model: Model, detector: Model | None, data: str, said: dict[str, Any]) -> Scores:
     """Sentences about pictures, in SNLI-VE's files."""
-    return entailment(responding(asked(model)), held(hypotheses(data)), **said)
+    return entailment(responding(asked(model), detector), held(hypotheses(data)), **said)
 
 
 def referred(model: Model, data: str, said: dict[str, Any]) -> Scores:
@@ -59,10 +91,11 @@ def referred(model: Model, data: str, said: dict[str, Any]) -> Scores:
     return grounding(pick, held(expressions(data)), **said)
 
 
-def reranked(model: Model, data: str, said: dict[str, Any]) -> Scores:
+def reranked(model: Model, detector: Model | None, data: str, said: dict[str, Any]) -> Scores:
     """Retrieval in both directions, ranked by reading both; towers choose, where there are any."""
-    towers = model if isinstance(model.net, Embeds) else None
-    return rerank(asked(model).match, captioned(data).test, first=towers, k=FIRST, **said)
+    towers, asker = model if isinstance(model.net, Embeds) else None, asked(model)
+    match = partial(asker.match, see=seeing(asker, detector))
+    return rerank(match, captioned(data).test, first=towers, k=FIRST, **said)
 
 
 def asked(model: Model) -> Asker:

@@ -136,10 +136,14 @@ def boxed_by(detector: Model, data: Questions | Made) -> Questions:
     entries = []
     for i, one in enumerate(data.entries):
         if one.files not in looked:
-            found = [detect(detector, image, least=SURE).boxes.round() for image in data[i].images]
-            looked[one.files] = tuple(tuple(map(tuple, some.tolist())) for some in found)
+            looked[one.files] = tuple(found_by(detector, image) for image in data[i].images)
         entries.append(one._replace(boxes=looked[one.files], names=()))
     return Questions(data.root, entries)
+
+
+def found_by(detector: Model, image: bytes) -> tuple[Box, ...]:
+    """The boxes of one picture that a detector is sure of, in whole pixels."""
+    return tuple(map(tuple, detect(detector, image, least=SURE).boxes.round().tolist()))
 
 
 def regions(detector: Model, image: bytes, name: str) -> Features:

@@ -1,7 +1,7 @@
 """Questions about pictures, asked of a loaded model that answers them."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -134,12 +134,20 @@ class Asker:
         return wide(head(self.net.fuse(joint).pooled))
 
     @torch.no_grad()
-    def match(self, images: Sequence[bytes], texts: Sequence[str]) -> Float[np.ndarray, " b"]:
-        """How well each picture goes with its text; regions are those of the picture's digest."""
+    def match(
+        self,
+        images: Sequence[bytes],
+        texts: Sequence[str],
+        see: Callable[[Sequence[Question]], Sequence[Question]] = lambda some: some,
+    ) -> Float[np.ndarray, " b"]:
+        """How well each picture goes with its text; regions are those of the picture's digest.
+
+        `see` gives a batch its regions, where they are not known beforehand.
+        """
         out = []
         for i in range(0, len(texts), BATCH):
             pairs = zip(images[i : i + BATCH], texts[i : i + BATCH], strict=True)
-            some = [Question((image,), text, (), digest(image), "") for image, text in pairs]
+            some = see([Question((image,), text, (), digest(image), "") for image, text in pairs])
             joint = self.placed(self.inputs.joint([self.inputs(one) for one in some]))
             said = self.logits(joint)
             out.append(said[:, -1] - (said[:, 0] if said.shape[1] > 1 else 0))

@@ -26,6 +26,15 @@ def asking(one: argparse.ArgumentParser) -> None:
     one.add_argument("--show", type=Path, help="draw where the model looked (PNG)")
 
 
+def scoring(one: argparse.ArgumentParser) -> None:
+    """Those of `sensorium evaluate`."""
+    one.add_argument("task", help="`sensorium evaluate CHECKPOINT list` lists them")
+    one.add_argument("--data", help="your own data, or the folder of the data sets")
+    one.add_argument("--detector", help="the checkpoint folder of what finds regions, if asked for")
+    one.add_argument("--templates", help="a table of prompts, or one prompt with a {}")
+    one.add_argument("--records", type=Path, help="write one line a query to this file")
+
+
 def inspecting(one: argparse.ArgumentParser) -> None:
     """Those of `sensorium data`."""
     one.add_argument("what", choices=["inspect"], help="show which tokens would be trained")

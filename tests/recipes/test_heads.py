@@ -130,6 +130,8 @@ def test_statements_about_two_pictures(system: Any, tmp_path: Path) -> None:
     assert model.manifest["labels"] == ["false", "true"]
     scores = evaluate(model, "pairs", str(data))["scores"]
     assert scores == found["scores"]
+    with pytest.raises(ValueError, match="it needs no detector"):
+        evaluate(model, "pairs", str(data), detector=model)
     again = pairs(str(data), system, start=str(tmp_path / "run" / "checkpoint"), steps=2)
     before = model.net.state_dict()
     assert all(torch.equal(t, before[name]) for name, t in again.net().state_dict().items())
@@ -143,6 +145,10 @@ def test_region_systems_judge_pairs_by_a_detectors_regions(tmp_path: Path) -> No
         run = pairs(str(data), system, finder, steps=1, batch=2)  # type: ignore[arg-type]
         found = finish(run, tmp_path / system, quiet)
         assert found["queries"]["accuracy"]["all"] == 3
+        model, eye = (load_folder(at) for at in (tmp_path / system / "checkpoint", finder))
+        assert evaluate(model, "pairs", str(data), detector=eye)["scores"] == found["scores"]
+    with pytest.raises(ValueError, match="grounding looks for no regions"):
+        evaluate(model, "grounding", str(data), detector=eye)
 
 
 @pytest.mark.parametrize("system", ["vilt", "albef"])
