@@ -6,6 +6,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from sensorium.nn.layer import LayerStack
+from sensorium.nn.runs import Seen
 from sensorium.nn.slots import Cache, Source
 from sensorium.nn.turn import turn
 from sensorium.types import Ids
@@ -90,17 +91,20 @@ class Decoder(nn.Module):
         text: Ids,
         cache: Cache | None = None,
         source: Source | None = None,
+        media: Seen | None = None,
     ) -> Float[Tensor, "1 t d"]:
         """States of tokens behind what the cache holds; `x` stands in for the words' vectors.
 
-        `source` is the memory to read, where the cache does not hold it.
+        `source` is the memory to read, where the cache does not hold it; `media` are pictures that
+        layers put in between look at (see `forms.gated`).
 
         Raises:
             ValueError: a text is longer than the model, or than the cache has room for.
         """
         self.fits(text, cache)
         like = self.embed.word.weight
-        made = turn(text, cache, self.stack.rope, self.stack.bias, like)._replace(source=source)
+        made = turn(text, cache, self.stack.rope, self.stack.bias, like)
+        made = made._replace(source=source, media=media)
         states = self.stack(self.embed(text.ids, made.pos) if x is None else x, made, cache)
         if cache is not None:
             added = text.lengths.tolist()

@@ -40,12 +40,20 @@ class _Quick(torch.autograd.Function):
         return torch.ops.aten.silu_backward(grad, z)
 
 
+class SquaredReLU(nn.Module):
+    """max(x, 0)^2 (So et al. 2021), in the layers of Flamingo."""
+
+    def forward(self, x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+        return torch.relu(x).square()
+
+
 ACTIVATIONS = {
     "gelu": nn.GELU,  # exact, with erf: timm, Hugging Face's ViT and BERT
     "gelu_tanh": partial(nn.GELU, approximate="tanh"),  # flax's default, GPT-2, Google's ViT
     "quick_gelu": QuickGELU,
     "relu": nn.ReLU,
     "silu": nn.SiLU,
+    "squared_relu": SquaredReLU,
 }
 
 

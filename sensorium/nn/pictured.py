@@ -11,10 +11,11 @@ from sensorium.types import Ids
 class Pictures(NamedTuple):
     """The pictures of texts laid end to end (`types.Ids`), which may have none, one or several.
 
-    Each picture makes as many tokens as the net cuts it into. The ids at their places mean nothing.
+    Each picture makes as many tokens as the net cuts it into, whose ids mean nothing (LLaVA), or is
+    one token that stands for it (Flamingo, which reads clips too: f frames of each).
     """
 
-    image: Float[Tensor, "p c y x"]
+    image: Float[Tensor, "p *f c y x"]
     place: Int[Tensor, " k"]  # where in the texts each of their tokens stands, picture by picture
 
 

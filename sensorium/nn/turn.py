@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from sensorium.nn.rope import Rope, Turned
+from sensorium.nn.runs import Seen
 from sensorium.nn.slots import Cache, Kept, Source
 from sensorium.types import Ids
 
@@ -25,6 +26,7 @@ class Turn(NamedTuple):
         kept: the slots of this layer, to write to and read from.
         source: the memory that cross-attention reads; `cross` instead, where its keys and values
             were worked out before.
+        media: the pictures that words look at; `cross` then are those of earlier tokens.
     """
 
     pos: Int[Tensor, " t"]
@@ -39,6 +41,7 @@ class Turn(NamedTuple):
     source: Source | None = None
     cross: Kept | None = None
     seen: Bool[Tensor, "b 1 1 m"] | None = None
+    media: Seen | None = None
 
     def spread(self, x: Float[Tensor, "t h w"]) -> Float[Tensor, "b h n w"]:
         """Tokens end to end as rows, for attention."""

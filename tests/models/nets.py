@@ -9,6 +9,7 @@ from torch import nn
 from sensorium.data.ragged import lay, take
 from sensorium.forms.decoder import Decoder
 from sensorium.forms.detector import Detector
+from sensorium.forms.gated import Gated
 from sensorium.forms.listener import Listener
 from sensorium.forms.prefix import Prefix
 from sensorium.forms.seq2seq import Seq2Seq
@@ -61,6 +62,8 @@ def posed(declaration: Declaration, net: nn.Module, rows: int = 8, longest: int 
         return Posed(NextToken(), Lesson(text, torch.ones_like(text.ids, dtype=torch.bool), source))
     if isinstance(net, Prefix):
         return Posed(NextToken(), seen.lesson(net, rows, longest))
+    if isinstance(net, Gated):
+        return Posed(NextToken(), seen.gated_lesson(net, rows, longest))
     if isinstance(net, Listener):
         return Posed(NextToken(), sounds(declaration, net, rows, longest))
     if isinstance(net, Detector):
@@ -145,7 +148,7 @@ def outputs(net: nn.Module, batch: Any) -> list[torch.Tensor]:
         ends = batch.text.lengths.cumsum(0) - 1
         both = isinstance(net, Seq2Seq)
         return [(net(batch.source, batch.text) if both else net(batch.text))[ends]]
-    if isinstance(net, Prefix):
+    if isinstance(net, (Prefix, Gated)):
         ends = batch.text.lengths.cumsum(0) - 1
         return [net(batch.source, batch.text)[ends]]
     if isinstance(net, Listener):
