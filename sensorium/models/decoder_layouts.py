@@ -301,7 +301,9 @@ FAMILIES = (
 )
 
 
-def _published(family: Family) -> Published:
+def of_family(family: Family) -> Published:
+    """The layout of a family."""
+
     def understand(shapes: Shapes, said: Said) -> Understood:
         config = config_of(said, CONFIG, (family.kind,))
         if config is None:
@@ -329,4 +331,4 @@ def defaults(declaration: Declaration) -> dict[str, Any]:
     return {name: value for name, value in args.items() if name not in declaration.args}
 
 
-LAYOUTS = tuple(map(_published, FAMILIES))
+LAYOUTS = tuple(map(of_family, FAMILIES))

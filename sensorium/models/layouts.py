@@ -6,7 +6,9 @@ from sensorium.models import (
     albef_layouts,
     bert_layouts,
     clip_layouts,
+    code_layouts,
     decoder_layouts,
+    flamingo_layouts,
     frcnn_layouts,
     llama_layouts,
     llava_layouts,
@@ -24,9 +26,9 @@ LAYOUTS: dict[str, Published] = {
     one.name: one
     for module in (
         *(vilt_layouts, albef_layouts),
-        *(clip_layouts, vit_layouts, llama_layouts, decoder_layouts),
+        *(clip_layouts, vit_layouts, llama_layouts, decoder_layouts, code_layouts),
         *(bert_layouts, single_stream_layouts, lxmert_layouts, vilbert_layouts, frcnn_layouts),
-        *(whisper_layouts, llava_layouts),
+        *(whisper_layouts, llava_layouts, flamingo_layouts),
     )
     for one in module.LAYOUTS
 }
