@@ -287,7 +287,7 @@ def transcribe(options: argparse.Namespace, words: list[str]) -> None:
     pickled, precision = options.pickle, options.precision
     at = chosen_model(options.model)
     model = load(at, options.layout, allow_pickle=pickled, precision=precision)
-    found = deliver(model, options, Bar("transcribing"))
+    found = deliver(model, options, Bar("transcribing"), typed)
     print(json.dumps(found.told, ensure_ascii=False) if options.json else found.shown, end="")
     if found.failures:
         raise ValueError("\n".join([f"{len(found.failures)} files failed:", *found.failures]))

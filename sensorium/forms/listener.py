@@ -67,6 +67,10 @@ class Listener(nn.Module):
         """Logits of what follows each token, for training: nothing is kept."""
         return self.decoder.scores(self.states(self.encode(mel), text))
 
+    def behind(self, source: Float[Tensor, "b m f"], text: Ids) -> Float[Tensor, "t d"]:
+        """As `forward`, without the scores: see `nn.pictured.Behind`."""
+        return self.states(self.encode(source), text)
+
     def states(self, memory: Float[Tensor, "b n d"], text: Ids) -> Float[Tensor, "t d"]:
         """States of all tokens of texts that read a memory each, nothing kept."""
         self.decoder.fits(text, None)

@@ -100,7 +100,7 @@ def _opened(
         reader = _reader(head, name)
         if reader == "sndfile":
             whole(file, head, name)
-            yield from _resampled(*_sndfile(file, name, budget), rate)
+            yield from resampled(*_sndfile(file, name, budget), rate)
         else:
             yield from _ffmpeg(file, reader, rate, name, budget)
 
@@ -233,7 +233,8 @@ def _within(channels: int, rate: int, frames: int, name: str, budget: AudioBudge
         raise MediaError(f"{name}: longer than the budget of {hours:g} hours; cut it")
 
 
-def _resampled(blocks: Iterator[Block], own: int, rate: int) -> Iterator[Block]:
+def resampled(blocks: Iterator[Block], own: int, rate: int) -> Iterator[Block]:
+    """Blocks of one rate in another. MediaError: the extra for that is not installed."""
     if own == rate:
         yield from blocks
         return
@@ -277,6 +278,6 @@ def _ffmpeg(
                     for part in planar.resample(frame):
                         yield part.to_ndarray().mean(axis=0, dtype=np.float32)
 
-            yield from _resampled(blocks(), own, rate)
+            yield from resampled(blocks(), own, rate)
     except av.FFmpegError as wrong:
         raise MediaError(f"{name}: cannot be read as sound ({wrong.strerror or wrong})") from wrong

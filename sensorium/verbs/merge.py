@@ -13,6 +13,7 @@ from sensorium.verbs.exchange import MANIFEST_OF_SAVE, save_model
 from sensorium.verbs.load import assemble, load_folder
 from sensorium.verbs.model import Model
 from sensorium.verbs.shown import drawn, shows
+from sensorium.verbs.speech.probe import heard, listens, sounds
 from sensorium.weights.errors import WeightsError
 
 LIMIT = 1e-5  # max |difference| / max |output| in float32
@@ -56,7 +57,7 @@ def without_additions(model: Model) -> Model:
 
 
 def apart(model: Model, other: Model) -> float:
-    """The largest difference over the largest output, of drawn pictures and fixed ids."""
+    """The largest difference over the largest output, of drawn pictures or sounds and fixed ids."""
     a, b = outputs(model), outputs(other)
     top = float(a.abs().max())
     return float((a - b).abs().max()) / max(top, 1e-30)
@@ -64,9 +65,11 @@ def apart(model: Model, other: Model) -> float:
 
 @torch.inference_mode()
 def outputs(model: Model) -> Tensor:
-    """What a model says of drawn pictures, or of fixed ids."""
+    """What a model says of drawn pictures, of drawn sounds, or of fixed ids."""
     if shows(model.net):
         return drawn(model.net).double()
+    if listens(model.net):
+        return torch.cat([heard(model.net, one)["scores"] for one in sounds()]).double()
     if writes(model.net):
         return scored(model.net, IDS).double()
     raise WeightsError("only models that say texts are merged")

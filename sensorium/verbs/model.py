@@ -1,6 +1,6 @@
 """A loaded model: its net, its transform, its tokenizer, and what users do with them."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +24,11 @@ from sensorium.verbs.ask import Asker
 from sensorium.verbs.fast import prepared, stamp, supported
 from sensorium.verbs.sight import Sight
 from sensorium.verbs.speak import Beams, Bit, Chat, Prompt, Reply, generate, how, search
+from sensorium.verbs.speech.live import Heard, live
 from sensorium.verbs.speech.longform import settings
 from sensorium.verbs.speech.result import Failure, Transcript
 from sensorium.verbs.speech.run import BATCH as WINDOWS
-from sensorium.verbs.speech.run import hearing, transcribe
+from sensorium.verbs.speech.run import aligned_heads, hearing, transcribe
 
 BATCH = 64
 
@@ -266,9 +267,23 @@ class Model:
         Raises:
             ValueError: the model is no speech model; a setting is unknown or means nothing.
         """
-        heads = self.manifest["model"]["args"].get("aligned", ())
+        heads = aligned_heads(self.manifest["model"]["args"])
         model = hearing(self.net, self.words, heads)
         return transcribe(model, listed(sounds, "sounds"), settings(said), batch, None, progress)
+
+    def live(self, blocks: Iterable[Any], step: float = 2.0, **said: Any) -> Iterator[Heard]:
+        """What is said in a sound that is still coming, while it is said; memory does not grow.
+
+        Args:
+            blocks: mono samples of 16 kHz from -1 to 1, in arrays of any length.
+            step: seconds after which what has come is looked at again.
+            said: as in `transcribe`; there are no word times.
+
+        Raises:
+            ValueError: the model is no speech model; a setting is unknown or means nothing.
+        """
+        model = hearing(self.net, self.words, ())
+        return live(model, blocks, settings(said), step)
 
     def fingerprint(self) -> str:
         """The weights' SHA-256, as the manifest lists it; what a score's record names it by."""

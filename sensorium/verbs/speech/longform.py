@@ -6,16 +6,16 @@ that the windows of many recordings can be transcribed together.
 
 import zlib
 from collections.abc import Generator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from jaxtyping import Float
 from torch import Tensor
 
 from sensorium.data.tokenizers.spoken import STEP, Spoken
 from sensorium.nn.hear.search import Said, Search
-from sensorium.nn.mel import HOP, RATE, WINDOW_FRAMES
+from sensorium.nn.mel import HOP, RATE
+from sensorium.verbs.speech.doubt import Place, doubted
 from sensorium.verbs.speech.result import Segment
-from sensorium.verbs.speech.track import Track
 from sensorium.verbs.speech.voice import Voice
 from sensorium.verbs.speech.words import Aligner, timed
 
@@ -36,8 +36,15 @@ class How(NamedTuple):
         patience, alpha: see `nn.hear.search.Search`.
         prompt: a text that seems to come before the recording: names, spelling, style.
         carry: `prompt` stands before every window, not the first alone.
+        hotwords: names and terms that stand before the text of every window, as if they had just
+            been said; with them and `carry` what was said before has less room.
         condition: each window is given the text before it.
         words: word times are worked out.
+        stamps: times are told; without them a window's text is one segment.
+        cut: the recording is cut at quiet moments into pieces of at most a window, which are worked
+            on together; a piece does not see the text before it.
+        doubt: with `words`, segments that are probably made up are left out where they stand
+            between silences of so many seconds (see `doubt`). None: none is.
         ratio, logprob, silence: a text that packs better than `ratio` or whose tokens are less
             likely than `logprob` (log p, the mean) is tried again; one likelier silent than
             `silence` and less likely than `logprob` is none. None: not looked at.
@@ -56,8 +63,12 @@ class How(NamedTuple):
     alpha: float | None = None
     prompt: str | None = None
     carry: bool = False
+    hotwords: str | None = None
     condition: bool = True
     words: bool = False
+    stamps: bool = True
+    cut: bool = False
+    doubt: float | None = None
     ratio: float | None = 2.4
     logprob: float | None = -1.0
     silence: float | None = 0.6
@@ -103,8 +114,18 @@ def repetition(text: str) -> float:
     return len(data) / len(zlib.compress(data))
 
 
+@runtime_checkable
+class Windows(Protocol):
+    """What is gone through: frames, and windows of `size` of them."""
+
+    frames: int
+    size: int
+
+    def window(self, start: int, count: int) -> Float[Tensor, "m f"]: ...
+
+
 def listening(
-    track: Track, spoken: Spoken, language: str, how: How, length: int, aligner: Aligner | None
+    track: Windows, spoken: Spoken, language: str, how: How, length: int, aligner: Aligner | None
 ) -> Listening:
     """Goes through a recording window by window; gives its segments.
 
@@ -112,21 +133,22 @@ def listening(
         length: the decoder's context.
         aligner: works out word times; None: none are wanted.
     """
-    start = spoken.start(language, how.task)
+    start = [*spoken.start(language, how.task), *([] if how.stamps else [spoken.no_stamps])]
     first = spoken.words.encode(" " + how.prompt.strip()) if how.prompt else []
+    half = length // 2 - 1
+    hot = spoken.words.encode(" " + how.hotwords.strip())[:half] if how.hotwords else []
     ids, since, seek, spoke = list(first), 0, 0, 0.0
     out: list[Segment] = []
-    half = length // 2 - 1
     while seek < track.frames:
-        size = min(WINDOW_FRAMES, track.frames - seek)
+        size = min(track.size, track.frames - seek)
         context = ids[since:]
         if how.carry:
-            rest = ids[max(len(first), since) :]
-            context = first + (rest[-(half - len(first)) :] if len(first) < half else [])
-        prompt = [spoken.start_of_prev, *context[-half:], *start] if context else start
-        answer, search = yield from _steadied(track.window(seek, size), prompt, spoken, how)
+            context = joined(first, ids[max(len(first), since) :], half)
+        context = joined(hot, context, half)
+        prompt = [spoken.start_of_prev, *context, *start] if context else start
+        answer, search = yield from steadied(track.window(seek, size), prompt, spoken, how)
         said = answer.said
-        if _silent(said, how):
+        if silent(said, how):
             seek += size
             continue
         offset = seek / SECOND
@@ -151,9 +173,16 @@ def listening(
             ends = [s.words[-1].end for s in segments if s.words]
             if ends and not single and ends[-1] > offset:
                 seek = round(ends[-1] * SECOND)
+            if how.doubt is not None:
+                place = Place(before, size, track.size, track.frames, spoke)
+                segments, seek, dropped = doubted(segments, seek, single, place, how.doubt)
+                if dropped:
+                    seek = max(seek, before + 1)
+                    continue
+                ends = [s.words[-1].end for s in segments if s.words]
             spoke = ends[-1] if ends else spoke
         seek = max(seek, before + 1)
-        segments = [s if _speaks(s) else s._replace(text="", ids=(), words=()) for s in segments]
+        segments = [s if speaks(s) else s._replace(text="", ids=(), words=()) for s in segments]
         out += segments
         ids += [i for s in segments for i in s.ids]
         if not how.condition or search.temperature > STEADY:
@@ -161,11 +190,19 @@ def listening(
     return [s for s in out if s.text]
 
 
-def _speaks(segment: Segment) -> bool:
+def joined(front: Sequence[int], rest: Sequence[int], most: int) -> list[int]:
+    """What stands in front, whole where it fits, and as much as has room of the end of the rest."""
+    front = list(front[-most:])
+    room = most - len(front)
+    return front + (list(rest[-room:]) if room else [])
+
+
+def speaks(segment: Segment) -> bool:
+    """Whether a segment has a length and a text."""
     return segment.start != segment.end and bool(segment.text.strip())
 
 
-def _steadied(
+def steadied(
     mel: Float[Tensor, "m f"], prompt: list[int], spoken: Spoken, how: How
 ) -> Generator[Ask, Answer, tuple[Answer, Search]]:
     """Tries temperatures until a text is good enough; the last one's where none is."""
@@ -188,7 +225,8 @@ def _steadied(
     return found
 
 
-def _silent(said: Said, how: How) -> bool:
+def silent(said: Said, how: How) -> bool:
+    """Whether what was said is taken for silence."""
     if how.silence is None or said.no_speech <= how.silence:
         return False
     return how.logprob is None or said.mean <= how.logprob
@@ -228,4 +266,4 @@ def sliced(
         times = (offset + (own[0] - stamp) * STEP, offset + (own[-1] - stamp) * STEP)
         pieces.append((*times, own))
         last = cut
-    return pieces, size if single else (ids[last - 1] - stamp) * STRIDE, single
+    return pieces, size if single else min(size, (ids[last - 1] - stamp) * STRIDE), single

@@ -1,7 +1,8 @@
 """Many recordings at once: their windows are encoded and transcribed together."""
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple
+from collections import deque
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from jaxtyping import Float
@@ -15,14 +16,16 @@ from sensorium.media.audio import AudioSource, audio_blocks
 from sensorium.media.budget import MediaError
 from sensorium.nn.hear.rules import Marks, Rules
 from sensorium.nn.hear.search import language_chances, transcripts
-from sensorium.nn.mel import RATE
+from sensorium.nn.mel import HOP, RATE
 from sensorium.verbs.speech.longform import Answer, Ask, How, Listening, listening
+from sensorium.verbs.speech.pieces import Part, pieces
 from sensorium.verbs.speech.result import Failure, Segment, Transcript
 from sensorium.verbs.speech.track import Track
 from sensorium.verbs.speech.voice import Clock, only, remembered, spoken_parts
 from sensorium.verbs.speech.words import Aligner
 
 BATCH = 8  # windows at a time
+K = TypeVar("K", bound=Hashable)
 
 
 class Hearing(NamedTuple):
@@ -46,17 +49,25 @@ def hearing(net: nn.Module, words: Words | None, heads: Iterable[Sequence[int]])
     return Hearing(net, Spoken(words), tuple((int(layer), int(head)) for layer, head in heads))
 
 
-class _One(NamedTuple):
-    """A recording on its way."""
+def aligned_heads(args: Mapping[str, Any]) -> Sequence[Sequence[int]]:
+    """The heads that word times are read off, from a model's arguments; those of a model with
+    additions are the other model's."""
+    of = args.get("of")
+    return (of["args"] if isinstance(of, dict) else args).get("aligned", ())
 
-    place: int
+
+class Opened(NamedTuple):
+    """A recording, its language known."""
+
     name: str
     track: Track
     language: str
     chance: float
-    steps: Listening
     clock: Clock | None
     seconds: float
+
+
+Key = tuple[int, int]  # a recording and a part of it
 
 
 def transcribe(
@@ -72,36 +83,125 @@ def transcribe(
     Raises:
         ValueError: the language, the task or another setting is not one the model has.
     """
-    how = checked(model, how)
     called = [str(s) if isinstance(s, str) else f"sound {i}" for i, s in enumerate(sources)]
     called = list(names) if names is not None else called
-    out: dict[int, Transcript | Failure] = {}
-    waiting = list(enumerate(sources))[::-1]
-    live: dict[int, _One] = {}
-    asks: dict[int, Ask] = {}
-    memories: dict[int, Tensor] = {}
-    while waiting or asks:
-        while waiting and len(asks) < batch:
-            place, source = waiting.pop()
-            try:
-                one = begun(model, source, place, called[place], how)
-            except MediaError as wrong:
-                out[place] = Failure(called[place], str(wrong))
-                continue
-            live[place] = one
-            moved(one, None, live, asks, out)
-        for place, answer in answers(model, asks, memories, how).items():
-            one = live[place]
-            try:
-                moved(one, answer, live, asks, out)
-            except MediaError as wrong:
-                out[place] = Failure(one.name, str(wrong))
-                del live[place], asks[place]
-        for place in set(memories) - set(asks):
-            del memories[place]
+    desk = _Desk(model, checked(model, how), list(zip(called, sources, strict=True)), batch)
+    memories: dict[Key, Tensor] = {}
+    while True:
+        while len(desk.asks) < batch and desk.begin():
+            pass
+        if not desk.asks:
+            break
+        for key, answer in answers(model, desk.asks, memories, desk.how).items():
+            desk.move(key, answer)
+        for key in set(memories) - set(desk.asks):
+            del memories[key]
         if progress is not None:
-            progress(len(out), len(sources))
-    return [out[place] for place in range(len(sources))]
+            progress(len(desk.out), len(sources))
+    return [desk.out[place] for place in range(len(sources))]
+
+
+class _Desk:
+    """Recordings on their way: which are open, what their parts ask for, and what is done."""
+
+    def __init__(
+        self, model: Hearing, how: How, sources: list[tuple[str, AudioSource]], batch: int
+    ):
+        self.model, self.how, self.batch = model, how, batch
+        self.waiting = deque(enumerate(sources))
+        self.open: dict[int, Opened] = {}
+        self.said: dict[int, dict[int, list[Segment]]] = {}
+        self.current: tuple[int, Iterator[tuple[int, Track | Part]]] | None = None
+        self.steps: dict[Key, Listening] = {}
+        self.starts: dict[Key, int] = {}
+        self.asks: dict[Key, Ask] = {}
+        self.out: dict[int, Transcript | Failure] = {}
+
+    def begin(self) -> bool:
+        """Begins a part more, or opens or ends a recording; False: nothing is left to begin."""
+        if self.current is None:
+            if not self.waiting:
+                return False
+            place, (name, source) = self.waiting.popleft()
+            try:
+                opened = begun(self.model, source, name, self.how, self.batch + 2)
+            except MediaError as wrong:
+                self.out[place] = Failure(name, str(wrong))
+                return True
+            parts = pieces(opened.track) if self.how.cut else iter([opened.track])
+            self.open[place], self.said[place] = opened, {}
+            self.current = place, enumerate(parts)
+        place, rest = self.current
+        opened = self.open[place]
+        try:
+            number, part = next(rest, (-1, opened.track))
+        except MediaError as wrong:
+            self.fail(place, wrong)
+            return True
+        if number < 0:
+            self.current = None
+            self.close(place)
+            return True
+        model, how = self.model, self.how
+        aligner = Aligner(model.net, model.spoken, model.heads, how.task) if how.words else None
+        length = model.net.length
+        steps = listening(part, model.spoken, opened.language, how, length, aligner)
+        self.steps[place, number] = steps
+        self.starts[place, number] = part.start if isinstance(part, Part) else 0
+        self.move((place, number), None)
+        return True
+
+    def move(self, key: Key, answer: Answer | None) -> None:
+        """Takes a part to its next question, or to its end."""
+        if key not in self.steps:  # its recording failed meanwhile
+            return
+        steps = self.steps[key]
+        try:
+            self.asks[key] = next(steps) if answer is None else steps.send(answer)
+        except StopIteration as end:
+            shift = self.starts[key] * HOP / RATE
+            self.said[key[0]][key[1]] = [later(segment, shift) for segment in end.value]
+            del self.steps[key]
+            self.asks.pop(key, None)
+            self.close(key[0])
+        except MediaError as wrong:
+            self.fail(key[0], wrong)
+
+    def close(self, place: int) -> None:
+        """Ends a recording all of whose parts are done."""
+        busy = self.current is not None and self.current[0] == place
+        if busy or place not in self.open or any(key[0] == place for key in self.steps):
+            return
+        opened = self.open.pop(place)
+        said = self.said.pop(place)
+        segments = [segment for number in sorted(said) for segment in said[number]]
+        if opened.clock is not None:
+            segments = [opened.clock.moved(segment) for segment in segments]
+        text = "".join(s.text for s in segments).strip()
+        rest = (opened.language, opened.chance, opened.seconds)
+        self.out[place] = Transcript(text, tuple(segments), *rest)
+
+    def fail(self, place: int, wrong: MediaError) -> None:
+        """Ends a recording that cannot be read on."""
+        self.out[place] = Failure(self.open.pop(place).name, str(wrong))
+        del self.said[place]
+        for key in [key for key in self.steps if key[0] == place]:
+            del self.steps[key]
+            self.asks.pop(key, None)
+        if self.current is not None and self.current[0] == place:
+            self.current = None
+
+
+def later(segment: Segment, shift: float) -> Segment:
+    """A segment of a part at the recording's times."""
+    if not shift:
+        return segment
+    words = [
+        w._replace(start=round(w.start + shift, 2), end=round(w.end + shift, 2))
+        for w in segment.words
+    ]
+    start, end = segment.start + shift, segment.end + shift
+    return segment._replace(start=start, end=end, words=tuple(words))
 
 
 def checked(model: Hearing, how: How) -> How:
@@ -114,38 +214,45 @@ def checked(model: Hearing, how: How) -> How:
         raise ValueError("temperatures must be a list of numbers, 0 or above")
     if how.beams < 1 or how.best_of < 1 or not 0 < how.patience < 100:
         raise ValueError("beams and best_of are at least 1, patience is above 0")
+    if how.doubt is not None and not (how.words and how.doubt > 0):
+        raise ValueError("doubt is a number of seconds above 0, and needs word times (words=True)")
     if how.words and not model.heads:
         raise ValueError("word times need a model that says which of its heads follow the speech")
     return how._replace(language=language)
 
 
-def begun(model: Hearing, source: AudioSource, place: int, name: str, how: How) -> _One:
+def begun(model: Hearing, source: AudioSource, name: str, how: How, back: int) -> Opened:
     """A recording opened, its language known."""
-    mels = model.net.get_submodule("embed.conv1").get_parameter("weight").shape[1]
+    mels, size = reads(model)
     read, clock = remembered(lambda: audio_blocks(source, name=name)), None
+    back = back if how.cut else 2
     if how.voice is not None:
         kept = spoken_parts(read(), how.voice)
         clock = Clock(kept)
-        track = Track(lambda: only(read(), kept), mels)
+        track = Track(lambda: only(read(), kept), mels, size, back)
         seconds = sum(len(block) for block in read()) / RATE
     else:
-        track = Track(read, mels)
+        track = Track(read, mels, size, back)
         seconds = track.samples / RATE
     language, chance = how.language, 1.0
     if language is None and clock is not None and not clock.kept:
         language, chance = "en", 0.0
     elif language is None:
-        language, chance = told(model, track)
-    aligner = Aligner(model.net, model.spoken, model.heads, how.task) if how.words else None
-    steps = listening(track, model.spoken, language, how, model.net.length, aligner)
-    return _One(place, name, track, language, chance, steps, clock, seconds)
+        language, chance = told(model, track.beginning())
+    return Opened(name, track, language, chance, clock, seconds)
+
+
+def reads(model: Hearing) -> tuple[int, int]:
+    """Mel bins and frames of a window."""
+    net = model.net
+    return net.get_parameter("embed.conv1.weight").shape[1], 2 * len(net.get_buffer("embed.pos"))
 
 
 @torch.inference_mode()
-def told(model: Hearing, track: Track) -> tuple[str, float]:
-    """The likeliest language of a recording's first 30 s, and how likely it is."""
+def told(model: Hearing, mel: Float[Tensor, "m f"]) -> tuple[str, float]:
+    """The likeliest language of a recording's first window, and how likely it is."""
     spoken = model.spoken
-    memory = model.net.encode(placed(model, [track.beginning()]))
+    memory = model.net.encode(placed(model, [mel]))
     chances = language_chances(model.net, memory, spoken.sot, list(spoken.languages.values()))[0]
     best = int(chances.argmax())
     return list(spoken.languages)[best], float(chances[best])
@@ -157,32 +264,10 @@ def placed(model: Hearing, mels: Sequence[Float[Tensor, "m f"]]) -> Float[Tensor
     return torch.stack([*mels]).to(parameter.device, parameter.dtype)
 
 
-def moved(
-    one: _One,
-    answer: Answer | None,
-    live: dict[int, _One],
-    asks: dict[int, Ask],
-    out: dict[int, Transcript | Failure],
-) -> None:
-    """Takes a recording to its next question, or to its end."""
-    try:
-        asks[one.place] = next(one.steps) if answer is None else one.steps.send(answer)
-    except StopIteration as end:
-        segments: list[Segment] = end.value
-        if one.clock is not None:
-            segments = [one.clock.moved(segment) for segment in segments]
-        text = "".join(s.text for s in segments)
-        out[one.place] = Transcript(
-            text.strip(), tuple(segments), one.language, one.chance, one.seconds
-        )
-        del live[one.place]
-        asks.pop(one.place, None)
-
-
 @torch.inference_mode()
 def answers(
-    model: Hearing, asks: dict[int, Ask], memories: dict[int, Tensor], how: How
-) -> dict[int, Answer]:
+    model: Hearing, asks: Mapping[K, Ask], memories: dict[K, Tensor], how: How
+) -> dict[K, Answer]:
     """What is said in all windows asked for; those searched alike go together."""
     fresh = [(place, ask.mel) for place, ask in asks.items() if ask.mel is not None]
     if fresh:
@@ -194,8 +279,8 @@ def answers(
         tuple(spoken.forbidden(how.suppress)),
         tuple(spoken.blank()),
     )
-    rules = Rules(marks, first=round(how.first / STEP) if how.first else None)
-    out: dict[int, Answer] = {}
+    rules = Rules(marks, how.stamps, round(how.first / STEP) if how.first else None)
+    out: dict[K, Answer] = {}
     for search in {ask.search for ask in asks.values()}:
         places = [place for place, ask in asks.items() if ask.search == search]
         memory = torch.cat([memories[place] for place in places])

@@ -58,13 +58,16 @@ class Track:
 
     Args:
         read: gives the recording's samples from the start, block by block; called once or twice.
+        size: frames of a window, as many as the encoder reads.
+        back: how many windows behind the latest can still be asked for.
 
     Raises:
         MediaError: as `read` does.
     """
 
-    def __init__(self, read: Read, mels: int):
-        self.read, self.mels, self.loudest = read, mels, SILENCE
+    def __init__(self, read: Read, mels: int, size: int = WINDOW_FRAMES, back: int = 2):
+        self.read, self.mels, self.size, self.loudest = read, mels, size, SILENCE
+        self.back = back
         self._log, self._first = torch.zeros(mels, 0), 0
         self._rest: Iterator[Tensor] | None = None
         kept: list[Tensor] | None = []
@@ -91,7 +94,7 @@ class Track:
         """Log power of frames from `start` on, fewer at the end; `start` never goes back much.
 
         Raises:
-            ValueError: it goes back behind what is kept: a minute.
+            ValueError: it goes back behind what is kept.
         """
         if self._rest is None:
             self._rest = self._stream()
@@ -100,7 +103,7 @@ class Track:
             if more is None:
                 break
             self._log = torch.cat([self._log, more], dim=1)
-            extra = start - 2 * WINDOW_FRAMES - self._first
+            extra = start - self.back * self.size - self._first
             if extra > 0:
                 self._log, self._first = self._log[:, extra:].clone(), self._first + extra
         if start < self._first:
@@ -110,14 +113,14 @@ class Track:
         return self._log[:, start - self._first : start - self._first + count]
 
     def window(self, start: int, count: int) -> Float[Tensor, "m f"]:
-        """`count` frames as the encoder reads them, zeros behind them up to 30 s."""
-        out = torch.zeros(self.mels, WINDOW_FRAMES)
+        """`count` frames as the encoder reads them, zeros behind them up to a window's length."""
+        out = torch.zeros(self.mels, self.size)
         found = scaled(self.log(start, count), self.loudest)
         out[:, : found.shape[1]] = found
         return out
 
     def beginning(self) -> Float[Tensor, "m f"]:
-        """The first 30 s, silence behind a shorter recording: what a language is told by."""
-        log = self.log(0, WINDOW_FRAMES)
-        rest = torch.full((self.mels, WINDOW_FRAMES - log.shape[1]), SILENCE)
+        """The first window, silence behind a shorter recording: what a language is told by."""
+        log = self.log(0, self.size)
+        rest = torch.full((self.mels, self.size - log.shape[1]), SILENCE)
         return scaled(torch.cat([log, rest], dim=1), self.loudest)
