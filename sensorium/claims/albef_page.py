@@ -22,7 +22,7 @@ written in `sensorium/claims/albef.py`.
 
 {rows}
 
-Means over {seeds} seeds with their 95% interval, in percent. Recall at 1 among {test} new pictures
+Means over {seeds} seeds, in percent; each seed in brackets. Recall at 1 among {test} new pictures
 and their captions, no two alike, both directions averaged (chance 0.5%): by the matching head,
 which reads every pair, and by the two towers alone (the first arm never asks those anything).
 
@@ -39,8 +39,10 @@ cosine.
 
 ## What differs from the paper
 
-- Four orders of magnitude: a net of some 400,000 parameters, drawn scenes, captions of one
+- Four orders of magnitude: a net of some 310,000 parameters, drawn scenes, captions of one
   template, no start from BERT or from a trained ViT, no augmentation.
+- Nets are measured while they still learn (the towers alone find more than the matching head
+  does), so that what helps early is what shows. Whether hard negatives help later was not tried.
 - Every pair of pictures and captions is read by the matching head; the paper ranks the towers'
   best 128 or 256, after fine-tuning on retrieval.
 - The arms are equal in steps, not in time; the contrast takes little, the teacher runs in all

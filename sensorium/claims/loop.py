@@ -53,7 +53,8 @@ def fit(
         with torch.autocast("cpu", torch.bfloat16):
             marked = objective.mark(objective.encode(net, question), question)
         counts = objective.count(question)
-        loss = torch.stack([marked[name] / counts[name] for name in marked]).sum()
+        # A batch may leave an objective nothing to answer: a sum of nothing over a count of 0.
+        loss = torch.stack([marked[name] / max(1, counts[name]) for name in marked]).sum()
         losses.append(float(loss.detach()))
         if not math.isfinite(losses[-1]):
             raise ValueError(f"the loss is {losses[-1]} at step {step + 1}: lower the rate")

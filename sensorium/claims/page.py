@@ -175,7 +175,8 @@ def dots(ax: Any, arms: Mapping[str, str], each: Mapping[str, Sequence[float]]) 
             color=look.INK,
             fontsize=9,
         )
-    ax.set_xticks(range(len(names)), [textwrap.fill(arms[arm], 10) for arm in names], fontsize=8)
+    below = [textwrap.fill(arms[arm], 10, break_long_words=False) for arm in names]
+    ax.set_xticks(range(len(names)), below, fontsize=8)
     ax.set_xlim(-0.6, len(names) - 0.4)
     ax.margins(y=0.15)
 

@@ -31,19 +31,21 @@ WORDS += """
 
 {rows}
 
-Accuracies in percent over {seeds} seeds, with the 95% interval (Student's t). *Without the
-picture* is what comes of the answer that was most often right for the same words.
+Accuracies in percent, means over {seeds} seeds; each seed in brackets. *Without the picture* is
+what comes of the answer that was most often right for the same words.
 
 ## What was run
 
-The 1,776 scenes of nlvr's training part. Pre-training: `sensorium train uniter.pretrain` and so on,
-with the recipes' own objectives and captions, batches of {batch}, peak rate {rate}; LXMERT without
-its questions, so that none meets one early. Regions are what the exact boxes cut out; ViLT and
-ALBEF see whole pictures, made smaller so that a step is not ten times a region system's. Then
-{labelled} questions about training scenes ("how many yellow circles are there ?", "is there a blue
-square ?"), at a peak rate of {tuned}, the same for both arms: words, order, steps, and the start of
-every weight that is not pre-trained. Scored: {asked} questions about each of {held} scenes of the
-test part, the same for all.
+Scenes of one to three coloured shapes (four colours, three shapes, 48 pixels), drawn by
+`sensorium/datasets/scenes.py`: 4,000 to learn from, others to be scored on. Pre-training:
+`sensorium train uniter.pretrain --data scenes` and so on, with the recipes' own objectives and
+captions by a template, {before} steps of {batch}, peak rate {rate}; LXMERT without its questions,
+so that none meets one early. Regions are what the exact boxes cut out; ViLT and ALBEF see whole
+pictures in patches of 8 pixels. Then {after} steps on {labelled} questions, each about another
+training scene ("how many yellow circles are there ?", "is there a blue square ?"), at a peak rate
+of {tuned}, the same for both arms: words, order, steps, and the start of every weight that is not
+pre-trained. Scored: {asked} questions about each of {held} scenes of the test part, the same for
+all.
 
 ## What differs from the papers
 
@@ -51,6 +53,9 @@ test part, the same for all.
   pre-training has most to give, and says nothing of its size elsewhere.
 - The pre-trained net took more computing in all than the one from scratch; what is equal is what is
   spent on the questions.
+- Steps and rates were set after a trial of UNITER and ViLT on a seed that is not measured; the
+  rates are the same for all systems and both arms. The intervals are over seeds of one kind of
+  scene and say nothing of photographs.
 - The net from scratch starts from random words too; the papers' start from BERT's.
 
 """

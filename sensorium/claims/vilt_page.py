@@ -42,7 +42,7 @@ helps NLVR2 and retrieval there. This page measures those relations at a scale t
 
 {rows}
 
-Means over {seeds} seeds with their 95% interval. Accuracy is that on new questions, in percent (an
+Means over {seeds} seeds; each seed in brackets. Accuracy is that on new questions, in percent (an
 answer without the picture is right in 30%). Times are milliseconds of one processor core a sample,
 in batches of 100. *Matching* is how often a picture is told from the one its caption is not of,
 behind pre-training (chance 50%).

@@ -23,7 +23,7 @@ def pretrain(
     """Pre-train a small ALBEF on captioned pictures.
 
     Args:
-        data: nlvr or coco_open.
+        data: nlvr, coco_open, or scenes (drawn here: a few coloured shapes each).
         objectives: of itc, itm and mlm, with commas between.
         steps: optimiser steps.
         batch: pictures a step.

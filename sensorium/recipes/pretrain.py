@@ -36,7 +36,11 @@ from sensorium.verbs.ask import Asking
 from sensorium.verbs.model import Model
 
 WIDTH, LAYERS, LENGTH = 64, 3, 40
-PICTURES = {"nlvr": (100, 10, 400), "coco_open": (96, 16, 160)}  # shorter side, patch, longest
+PICTURES = {  # shorter side, patch, longest
+    "nlvr": (100, 10, 400),
+    "coco_open": (96, 16, 160),
+    "scenes": (48, 8, 48),
+}
 SURE = 0.9  # the probability that a "detector" who knows gives the right class
 ASKED = 0.5  # how many texts are questions, where questions are learnt
 NO_DECAY = r"norm|bias|temperature|\.pos\b|\.cls\b"
@@ -104,7 +108,7 @@ def pretrain(
     """The run of a system on captioned pictures.
 
     Args:
-        data: "nlvr" or "coco_open".
+        data: "nlvr", "coco_open" or "scenes".
         objectives: names with commas between.
         see: what the net is shown: what the known boxes cut out ("regions"), a grid of squares in
             place of them ("patches"), or whole pictures ("pixels", of nets that read those).

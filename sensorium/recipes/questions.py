@@ -51,7 +51,7 @@ class Cut(NamedTuple):
     the side of a patch, and the longest side."""
 
     train: Questions | Made
-    test: Questions
+    test: Questions | Made
     shape: tuple[int, int, int]
 
     @property
@@ -127,7 +127,7 @@ def detected_by(
     return features
 
 
-def boxed_by(detector: Model, data: Questions | Made) -> Questions:
+def boxed_by(detector: Model, data: Questions | Made) -> Questions | Made:
     """The same questions with the boxes that a detector finds, in whole pixels.
 
     ValueError: the model is no detector.
@@ -138,6 +138,8 @@ def boxed_by(detector: Model, data: Questions | Made) -> Questions:
         if one.files not in looked:
             looked[one.files] = tuple(found_by(detector, image) for image in data[i].images)
         entries.append(one._replace(boxes=looked[one.files], names=()))
+    if isinstance(data, Made):
+        return Made(data.root, entries, data.pictures)
     return Questions(data.root, entries)
 
 

@@ -1,7 +1,8 @@
 """Pictures with boxes, told in words: captions and questions of what stands in them.
 
 nlvr's scenes have exact boxes and, of some, true statements by people; coco_open's photographs have
-captions. Where a picture has no caption, or instead of it, what stands in it is said by templates.
+captions; drawn scenes have exact boxes and no texts. Where a picture has no caption, or instead of
+it, what stands in it is said by templates.
 """
 
 from collections import Counter
@@ -16,6 +17,7 @@ from sensorium.datasets.catalogue import Part
 from sensorium.datasets.coco_open import coco_open
 from sensorium.datasets.files import Rows
 from sensorium.datasets.nlvr import nlvr
+from sensorium.datasets.scenes import Scenes
 
 ANSWERS = ("no", "yes", *map(str, range(10)))
 TOLD = 0.3  # how often a caption by people is said where there is one
@@ -38,7 +40,7 @@ class Told(NamedTuple):
 class Tellings(Rows[Told]):
     """Boxed pictures with their captions, by id."""
 
-    def __init__(self, of: BoxedPictures, said: dict[str, tuple[str, ...]]):
+    def __init__(self, of: BoxedPictures | Scenes, said: dict[str, tuple[str, ...]]):
         self.of, self.said = of, said
 
     def __len__(self) -> int:
@@ -66,7 +68,7 @@ class Tellings(Rows[Told]):
 
 
 def told(data: str, part: Part) -> Tellings:
-    """The pictures of a set, "nlvr" or "coco_open".
+    """The pictures of a set: "nlvr", "coco_open" or "scenes".
 
     Raises:
         ValueError: there is none of that name.
@@ -78,7 +80,11 @@ def told(data: str, part: Part) -> Tellings:
         captions = coco_open(part=part)
         texts = dict(zip(captions.ids, captions.texts, strict=True))
         return Tellings(boxed.coco_open(part=part), {k: tuple(v) for k, v in texts.items()})
-    raise ValueError(f"no set of pictures with boxes is called {data!r}; nlvr and coco_open are")
+    if data == "scenes":
+        return Tellings(Scenes(part), {})
+    raise ValueError(
+        f"no pictures with boxes are called {data!r}; there are nlvr, coco_open, scenes"
+    )
 
 
 def caption(one: Told, rng: np.random.Generator) -> str:

@@ -29,7 +29,7 @@ def pretrain(
     """Pre-train a small UNITER on captioned pictures with boxes.
 
     Args:
-        data: nlvr or coco_open.
+        data: nlvr, coco_open, or scenes (drawn here: a few coloured shapes each).
         objectives: of mlm, itm, wra (with itm), mrfr, mrc, mrckl, with commas between.
         see: what the boxes cut out, or a grid of squares in place of it.
         steps: optimiser steps.

@@ -28,7 +28,7 @@ def pretrain(
     """Pre-train a small ViLBERT on captioned pictures with boxes.
 
     Args:
-        data: nlvr or coco_open.
+        data: nlvr, coco_open, or scenes (drawn here: a few coloured shapes each).
         objectives: of itm, mlm and mrc, with commas between.
         see: what the boxes cut out, or a grid of squares in place of it.
         steps: optimiser steps.

@@ -25,7 +25,7 @@ def pretrain(
     """Pre-train a small ViLT on captioned pictures.
 
     Args:
-        data: nlvr or coco_open.
+        data: nlvr, coco_open, or scenes (drawn here: a few coloured shapes each).
         objectives: of mlm, itm and wpa (with itm), with commas between.
         steps: optimiser steps.
         batch: pictures a step.

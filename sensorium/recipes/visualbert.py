@@ -26,7 +26,7 @@ def pretrain(
     """Pre-train a small VisualBERT on captioned pictures with boxes.
 
     Args:
-        data: nlvr or coco_open.
+        data: nlvr, coco_open, or scenes (drawn here: a few coloured shapes each).
         objectives: of itm and mlm, with commas between.
         see: what the boxes cut out, or a grid of squares in place of it.
         steps: optimiser steps.
