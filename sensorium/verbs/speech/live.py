@@ -1,9 +1,9 @@
 """Transcription of a sound that is still coming, in buffers of fixed size.
 
 What is held is one window. Every few seconds it is transcribed as far as it has come: pieces that
-are closed by a pair of timestamps are final, as in the way through a recording
-(`longform`), and the window moves on behind them; the rest may still change. With the voice detector
-a pause ends what is open, and silence is never transcribed.
+are closed by a pair of timestamps are final, as in the way through a recording (`longform`), and
+the window moves on behind them; the rest may still change. With the voice detector a pause ends
+what is open, and silence is never transcribed.
 
 A recording is scaled by its loudest moment. Here that is the loudest *so far*: where a louder one
 is still to come, what was said before it was scaled with less, and may come out other than from a
@@ -64,13 +64,12 @@ def live(model: Hearing, blocks: Iterable[Block], how: How, step: float = 2.0) -
     Raises:
         ValueError: a setting that means nothing here, or that the model has not.
     """
-    how = checked(model, how)
     if how.words or how.cut or not how.stamps or step <= 0:
         raise ValueError(
             "live: there are no word times and no pieces, timestamps are needed, and a step is"
             " above 0 s"
         )
-    ear = _Ear(model, how, step)
+    ear = _Ear(model, checked(model, how), step)
     count = max(CHUNK, int(step * RATE))
     for block in blocks:
         for start in range(0, len(block), count):
