@@ -183,6 +183,7 @@ def _tiny(of: Declaration, every: int = 2, frames: int = 0) -> Declaration:
 
 
 TINY = _tiny(mpt.TINY_NORMS, 1)
+TINY_MPT = _tiny(mpt.TINY)
 TINY_NEOX = _tiny(gpt_neox.TINY)
 TINY_LLAMA = _tiny(llama.TINY)
 TINY_CLIPS = Declaration(
