@@ -26,6 +26,8 @@ from sensorium.claims import (
     visualbert_page,
     vit,
     vit_page,
+    whisper,
+    whisper_page,
 )
 from sensorium.claims.page import Page
 from sensorium.claims.record import Record, complete, write
@@ -40,6 +42,7 @@ SYSTEMS: dict[str, tuple[ModuleType, ModuleType | Page]] = {
     "vilt": (vilt, vilt_page.PAGE),
     "visualbert": (visualbert, visualbert_page.PAGE),
     "vit": (vit, vit_page),
+    "whisper": (whisper, whisper_page.PAGE),
 }
 
 

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from sensorium.nn.activation import QuickGELU
 from sensorium.nn.attention import QKV, SelfAttention
 from sensorium.nn.block import MLP
+from sensorium.nn.keyless import KeylessQKV
 from sensorium.nn.sight import Only
 
 QUICK = 1.702
@@ -109,6 +110,8 @@ class PackedQKV(nn.Module):
     def __init__(self, qkv: QKV):
         super().__init__()
         d, weight, bias = qkv.in_features, qkv.weight.detach(), qkv.bias
+        if isinstance(qkv, KeylessQKV):
+            bias = qkv.whole().detach()
         self.q = Packed(weight[:d], None if bias is None else bias[:d])
         self.kv = Packed(weight[d:], None if bias is None else bias[d:])
 

@@ -13,6 +13,7 @@ from sensorium.data.questions import Box
 from sensorium.data.ragged import lay
 from sensorium.data.tokenizers import Tokenizer
 from sensorium.data.tokenizers.words import Words
+from sensorium.forms.gated import Gated
 from sensorium.forms.prefix import Prefix
 from sensorium.media import Source, Transform
 from sensorium.media.audio import AudioSource
@@ -22,6 +23,7 @@ from sensorium.nn.swift import Swift, swift
 from sensorium.types import Classifies, Embeds
 from sensorium.verbs.ask import Asker
 from sensorium.verbs.fast import prepared, stamp, supported
+from sensorium.verbs.shots import Teller
 from sensorium.verbs.sight import Sight
 from sensorium.verbs.speak import Beams, Bit, Chat, Prompt, Reply, generate, how, search
 from sensorium.verbs.speech.live import Heard, live
@@ -69,9 +71,9 @@ class Model:
     def prepare(self) -> bool:
         """Lays the weights out for inference (see `verbs.fast`), at twice their memory.
 
-        From then on `embed` and `classify` use them. In bfloat16 `sensorium.load` does it unasked.
-        Gives False, and nothing changes, where it is not possible: see `fast.supported`. A language
-        model needs no more memory: see `quicken`.
+        From then on `embed`, `classify` and `transcribe` use them. In bfloat16 `sensorium.load`
+        does it unasked. Gives False, and nothing changes, where it is not possible: see
+        `fast.supported`. A language model needs no more memory: see `quicken`.
         """
         if writes(self.net) or isinstance(self.net, Prefix):
             self.quicken()
@@ -171,6 +173,8 @@ class Model:
     ) -> list[Reply]:
         """Continues texts (or lists of ids), each `n` times; all of them together.
 
+        A Flamingo's prompts may be lists of texts and pictures, in order: see `verbs.shots.Teller`.
+
         Args:
             stop: texts before which a reply ends.
             beams: texts that a beam search keeps; its best `n` are given. Nothing is drawn.
@@ -184,12 +188,20 @@ class Model:
         """
         many = not isinstance(prompts, str) and not all(isinstance(p, int) for p in prompts)
         asked: Any = prompts if many else [prompts]
+        if isinstance(self.net, Gated):
+            return self.teller().continued(asked, how(said), n, stop, beams, penalty)
         if beams is None:
             return generate(self._speaking(), self.words, asked, how(said), n, stop)
         if stop:
             raise ValueError("a beam search knows no stop strings: leave out stop, or beams")
         with_beams = Beams(beams, penalty)
         return search(self._speaking(), self.words, asked, how(said), with_beams, n)
+
+    def teller(self) -> Teller:
+        """Prompts of words and pictures. ValueError: the model reads none like that."""
+        if not isinstance(self.net, Gated):
+            raise ValueError("this model reads no pictures among words: it is no Flamingo")
+        return Teller(self.net, self.transform, self.words)
 
     def chat(self, messages: Any, stop: Sequence[str] = (), **said: Any) -> Reply:
         """The assistant's next turn in a conversation in OpenAI's form.
@@ -268,7 +280,7 @@ class Model:
             ValueError: the model is no speech model; a setting is unknown or means nothing.
         """
         heads = aligned_heads(self.manifest["model"]["args"])
-        model = hearing(self.net, self.words, heads)
+        model = hearing(self._ready(), self.words, heads)
         return transcribe(model, listed(sounds, "sounds"), settings(said), batch, None, progress)
 
     def live(self, blocks: Iterable[Any], step: float = 2.0, **said: Any) -> Iterator[Heard]:
@@ -282,7 +294,7 @@ class Model:
         Raises:
             ValueError: the model is no speech model; a setting is unknown or means nothing.
         """
-        model = hearing(self.net, self.words, ())
+        model = hearing(self._ready(), self.words, ())
         return live(model, blocks, settings(said), step)
 
     def fingerprint(self) -> str:

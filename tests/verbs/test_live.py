@@ -200,3 +200,16 @@ def test_without_timestamps_a_window_has_one_text(model: Model) -> None:
     stamp = Spoken(published(ENGLISH_ONLY)).stamp
     assert all(i < stamp for s in found.segments for i in s.ids)
     assert [(s.start, s.end) for s in found.segments] == [(0.0, 2.0), (2.0, 4.0), (4.0, 5.0)]
+
+
+def test_weights_laid_out_beforehand_say_the_same(model: Model) -> None:
+    plain = one(model, sound(5.0), words=True, **PLAIN)
+    quick = Model(model.net, None, None, model.manifest, None, model.words)
+    if not quick.prepare():
+        pytest.skip("no oneDNN here")
+    found = one(quick, sound(5.0), words=True, **PLAIN)
+    assert [s.ids for s in found.segments] == [s.ids for s in plain.segments]
+    assert [w.start for w in found.words] == [w.start for w in plain.words]
+    mel = quick._ready().get_buffer("embed.pos").new_ones((1, 80, 200))
+    a, b = (net.encode(mel) for net in (model.net, quick._ready()))  # type: ignore[operator]
+    assert float((a - b).abs().max() / a.abs().max()) < 1e-5

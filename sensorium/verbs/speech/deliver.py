@@ -9,11 +9,8 @@ from typing import Any, NamedTuple
 
 from sensorium.media.audio_stream import Coming, coming_blocks
 from sensorium.verbs.model import Model
-from sensorium.verbs.speech.live import live
-from sensorium.verbs.speech.longform import How
 from sensorium.verbs.speech.options import FORMATS
 from sensorium.verbs.speech.result import Failure
-from sensorium.verbs.speech.run import aligned_heads, hearing
 from sensorium.verbs.speech.voice import VOICE
 from sensorium.verbs.speech.write import FORMATS as WRITERS
 from sensorium.verbs.speech.write import Lines, written
@@ -50,6 +47,7 @@ def deliver(
     if options.output_dir is not None and twice:
         raise ValueError(f"{twice[0]} and {twice[1]} would be written to one file: rename one")
     lines = Lines(options.line_width, options.line_count)
+    model.prepare()
     if min(options.line_width or 1, options.line_count or 1, options.batch) < 1:
         raise ValueError("--line-width, --line-count and --batch are at least 1")
     found = model.transcribe(
@@ -117,11 +115,10 @@ def coming(
     """
     if options.files not in ([], ["-"]) or options.output_dir or options.output_format:
         raise ValueError("standard input is read alone, and shown as text: redirect it into a file")
-    heads = aligned_heads(model.manifest["model"]["args"])
-    ear = hearing(model.net, model.words, heads)
+    model.prepare()
     blocks = coming_blocks(file, "standard input", options.rate)
     count, shown = 0, ""
-    for one in live(ear, blocks, How(**said(options)), options.step):
+    for one in model.live(blocks, options.step, **said(options)):
         text = one.segment.text.strip()
         if one.final:
             count += 1
