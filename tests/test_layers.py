@@ -18,6 +18,7 @@ ALLOWED = {
     "sandbox": set(),
     "data": {"types", "media"},
     "datasets": {"types", "data", "media"},
+    "corpus": {"types", "data", "datasets"},
     "objectives": {"types", "nn"},
     "models": {"types", "nn", "forms", "weights", "media", "data"},
     "tasks": {"types", "datasets", "data", "sandbox"},

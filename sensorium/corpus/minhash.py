@@ -1,0 +1,182 @@
+"""MinHash signatures and LSH bands, with the published parameters.
+
+As bigcode-dataset's `minhash_deduplication.py` computes them (The Stack v1.2; Kocetkov et al.,
+2022): 5-grams of the pieces between characters that are no ASCII letter, digit or underscore
+(empty pieces count), each hashed to the first four bytes of its SHA-1; 256 permutations
+(h * a + b) mod (2^61 - 1), of which the low 32 bits count; 25 bands of 10 rows for a Jaccard index
+of 0.7.
+
+The published code multiplies in 64 bits, where h * a overflows, so that its permutations are not
+what they are meant to be; `legacy` reproduces that bit for bit, `exact` is the arithmetic meant.
+"""
+
+import hashlib
+import re
+from functools import cache
+from typing import Literal, NamedTuple
+
+import numpy as np
+from jaxtyping import UInt, UInt32, UInt64
+
+PRIME = np.uint64(2**61 - 1)
+LOW = np.uint64(2**32 - 1)
+SEED = 42
+BLOCK = 128  # shingles that are permuted at once: what fits into a core's own cache
+SEPARATORS = bytes(
+    b if chr(b).isascii() and (chr(b).isalnum() or b == 95) else 32 for b in range(256)
+)
+
+Arithmetic = Literal["legacy", "exact"]
+
+
+class Settings(NamedTuple):
+    """What near duplicates are.
+
+    Attributes:
+        threshold: the Jaccard index at which two documents should be found.
+        permutations: values of a signature.
+        ngram: pieces in a shingle; documents with fewer pieces have none.
+        arithmetic: see the module.
+    """
+
+    threshold: float = 0.7
+    permutations: int = 256
+    ngram: int = 5
+    arithmetic: Arithmetic = "legacy"
+
+
+def shingles(content: str, ngram: int) -> set[bytes]:
+    """The n-grams of a text's pieces, joined by spaces; the empty set for a text of fewer.
+
+    A character beyond ASCII separates like any other that is no letter, digit or underscore.
+    """
+    pieces = content.encode("ascii", "replace").translate(SEPARATORS).split(b" ")
+    if len(pieces) < ngram:
+        return set()
+    return set(map(b" ".join, zip(*(pieces[i:] for i in range(ngram)), strict=False)))
+
+
+def hashes(some: set[bytes]) -> UInt32[np.ndarray, " n"]:
+    """The first four bytes of the SHA-1 of each, as a little-endian number; in no order."""
+    sha1 = hashlib.sha1
+    digests = b"".join([sha1(one).digest() for one in some])
+    return np.frombuffer(digests, "<u4").reshape(-1, 5)[:, 0].astype(np.uint32)
+
+
+@cache
+def _permutations(count: int) -> tuple[UInt64[np.ndarray, " p"], UInt64[np.ndarray, " p"]]:
+    random = np.random.RandomState(SEED)
+    drawn = [
+        (
+            random.randint(1, int(PRIME), dtype=np.uint64),
+            random.randint(0, int(PRIME), dtype=np.uint64),
+        )
+        for _ in range(count)
+    ]
+    a, b = (np.array(side, np.uint64) for side in zip(*drawn, strict=True))
+    return a, b
+
+
+def signature(
+    hashed: UInt32[np.ndarray, " n"], settings: Settings, used: int = 0
+) -> UInt32[np.ndarray, " p"]:
+    """The least value of each permutation over hashes; 2^32 - 1 where there are none.
+
+    `used`: how many of the permutations are computed (0: all).
+    """
+    count = used or settings.permutations
+    a, b = (side[:count] for side in _permutations(settings.permutations))
+    values = np.empty((min(BLOCK, len(hashed)), count), np.uint64)
+    upper = np.empty_like(values)
+    least = np.full(count, LOW, np.uint64)
+    for start in range(0, len(hashed), BLOCK):
+        block = hashed[start : start + BLOCK, None].astype(np.uint64)
+        value = values[: len(block)]
+        if settings.arithmetic == "legacy":
+            np.multiply(block, a, out=value)  # overflows, as published
+            value += b
+        else:
+            _exact(block, a, b, value)
+        _reduce(value, upper[: len(block)])
+        np.minimum(least, (value & LOW).min(axis=0), out=least)
+    return least.astype(np.uint32)
+
+
+def _exact(
+    h: UInt64[np.ndarray, "n 1"],
+    a: UInt64[np.ndarray, " p"],
+    b: UInt64[np.ndarray, " p"],
+    out: UInt64[np.ndarray, "n p"],
+) -> None:
+    """h * a + b modulo 2^61 - 1, up to a few times that, where the product needs 93 bits."""
+    high = h * (a >> np.uint64(32))  # below 2^61: times 2^32 is a turn by 32 of 61 bits
+    turned = ((high & np.uint64(2**29 - 1)) << np.uint64(32)) | (high >> np.uint64(29))
+    low = h * (a & LOW)
+    np.add(turned, (low & PRIME) + (low >> np.uint64(61)), out=out)
+    out += b
+
+
+def _reduce(value: UInt64[np.ndarray, "n p"], upper: UInt64[np.ndarray, "n p"]) -> None:
+    """value mod (2^61 - 1) in place, without a division; `upper` is room to work in."""
+    np.right_shift(value, np.uint64(61), out=upper)
+    value &= PRIME
+    value += upper
+    if value.max(initial=0) >= PRIME:  # about once in 10^17 values
+        value[value >= PRIME] -= PRIME
+
+
+def bands(threshold: float, permutations: int) -> tuple[int, int]:
+    """Bands and rows that least often miss above and find below a threshold, equally weighed.
+
+    Errors are areas under the probability 1 - (1 - s^r)^b that LSH finds a pair of index s.
+    """
+    low = np.linspace(0, threshold, 2001)
+    high = np.linspace(threshold, 1, 2001)
+    best = (np.inf, 1, 1)
+    for b in range(1, permutations + 1):
+        for r in range(1, permutations // b + 1):
+            false = np.trapezoid(found(low, b, r), low)
+            missed = np.trapezoid(1 - found(high, b, r), high)
+            best = min(best, (float(false + missed) / 2, b, r))
+    return best[1], best[2]
+
+
+def found(index: np.ndarray, b: int, r: int) -> np.ndarray:
+    """The probability that pairs of a Jaccard index share a band."""
+    return 1 - (1 - index**r) ** b
+
+
+_cached_bands = cache(bands)
+
+
+def band_keys(content: str, settings: Settings) -> UInt64[np.ndarray, " b"] | None:
+    """A key for each band; documents that share one are candidates. None: no shingles."""
+    some = shingles(content, settings.ngram)
+    if not some:
+        return None
+    b, r = _cached_bands(settings.threshold, settings.permutations)
+    rows = signature(hashes(some), settings, b * r).reshape(b, r)
+    return mixed(rows)
+
+
+def mixed(rows: UInt[np.ndarray, "b r"]) -> UInt64[np.ndarray, " b"]:
+    """One 64-bit number for each row of numbers; equal rows have equal numbers."""
+    value = np.full(len(rows), 0x9E3779B97F4A7C15, np.uint64)
+    for column in rows.T.astype(np.uint64):
+        value ^= column
+        value *= np.uint64(0xBF58476D1CE4E5B9)
+        value ^= value >> np.uint64(29)
+        value *= np.uint64(0x94D049BB133111EB)
+        value ^= value >> np.uint64(32)
+    return value
+
+
+def jaccard(one: set[bytes], other: set[bytes]) -> float:
+    """The share of all shingles of two documents that both have."""
+    either = len(one | other)
+    return len(one & other) / either if either else 0.0
+
+
+def words(content: str) -> list[str]:
+    """The pieces as the published code cuts them; the slow twin of what `shingles` does."""
+    return re.split("[^A-Za-z_0-9]", content)
