@@ -13,15 +13,18 @@ from sensorium.datasets.grocery import grocery
 from sensorium.datasets.openstax import captions
 from sensorium.datasets.speech import LIBRISPEECH, LJSPEECH, Recordings
 from sensorium.recipes import judged
+from sensorium.recipes.fewshots import classified
 from sensorium.tasks.linear_probe import linear_probe
 from sensorium.tasks.retrieval import retrieve
 from sensorium.tasks.scores import Scores, to_json
 from sensorium.tasks.transcription import transcription
 from sensorium.tasks.zero_shot import zero_shot
 from sensorium.verbs.model import Model
+from sensorium.verbs.shots import NAMED
 from sensorium.verbs.speech.result import Failure, Transcript
 
 Say = Callable[[int, int], None]
+USUAL = ("a photo of a {}.",)
 
 
 class Asked(NamedTuple):
@@ -93,6 +96,22 @@ def grocery_linear_probe(a: Asked) -> Scores:
     return _probe(a, grocery(a.data, part="train"), grocery(a.data, part="test"))
 
 
+def flowers_few_shot(a: Asked) -> Scores:
+    """flowers named by a Flamingo, 0 to 32 examples in its prompt, random and retrieved"""
+    return _few_shot(a, flowers(a.data, part="train"), flowers(a.data, part="test"))
+
+
+def grocery_few_shot(a: Asked) -> Scores:
+    """groceries named by a Flamingo, 0 to 32 examples in its prompt, random and retrieved"""
+    return _few_shot(a, grocery(a.data, part="train"), grocery(a.data, part="test"))
+
+
+def folder_few_shot(a: Asked) -> Scores:
+    """your pictures (--data FOLDER: train/ and test/, one folder a class) named by a Flamingo"""
+    at = Path(needed(a.data))
+    return _few_shot(a, labelled_folder(at / "train"), labelled_folder(at / "test"))
+
+
 def librispeech_transcription(a: Asked) -> Scores:
     """read speech, word and character error rates (librispeech_mini, test part)"""
     return _transcription(a, LIBRISPEECH)
@@ -138,6 +157,9 @@ TASKS: dict[str, Callable[[Asked], Scores]] = {
     "zero-shot": folder_zero_shot,
     "flowers.linear-probe": flowers_linear_probe,
     "grocery.linear-probe": grocery_linear_probe,
+    "flowers.few-shot": flowers_few_shot,
+    "grocery.few-shot": grocery_few_shot,
+    "few-shot": folder_few_shot,
     "vqa": questions,
     "pairs": pairs,
     "entailment": entailment,
@@ -170,7 +192,7 @@ def evaluate(
     """
     if task not in TASKS:
         raise ValueError(f"no task is called {task!r}; there are: {', '.join(TASKS)}")
-    words = ("a photo of a {}.",)
+    words = USUAL
     if templates is not None:
         words = (templates,) if "{}" in templates else prompts.templates(templates)
     if detector is not None and task not in ("vqa", "pairs", "entailment", "reranking"):
@@ -202,6 +224,13 @@ def _transcription(a: Asked, name: str) -> Scores:
 
     samples = Recordings(name, "test", a.data)
     return transcription(said, samples, path=a.path, about=a.about("test"), progress=a.say)
+
+
+def _few_shot(a: Asked, train: Any, test: Any) -> Scores:
+    own = a.templates if a.templates != USUAL else (NAMED,)
+    if len(own) != 1:
+        raise ValueError("few-shot takes one prompt with a {}, not a table of them")
+    return classified(a.model, train, test, own[0], **a.said())
 
 
 def _zero_shot(a: Asked, samples: Any, split: str = "test") -> Scores:

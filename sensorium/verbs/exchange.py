@@ -28,7 +28,7 @@ from sensorium.verbs.model import Model
 from sensorium.verbs.open import published
 from sensorium.verbs.prove import probes_of
 from sensorium.verbs.reading import compared
-from sensorium.verbs.shown import drawn, shows
+from sensorium.verbs.shown import drawn, reads
 from sensorium.verbs.speech.probe import heard, listens, sounds
 from sensorium.weights import folder as folders
 from sensorium.weights.atomic import replacing
@@ -197,7 +197,7 @@ def compare(model: Model, other: Model) -> dict[str, float]:
     """
     if writes(model.net) and writes(other.net):
         return {"score": _difference(scored(model.net, IDS), scored(other.net, IDS))}
-    if shows(model.net) and shows(other.net):
+    if reads(model.net) and reads(other.net):
         return {"show": _difference(drawn(model.net), drawn(other.net))}
     if listens(model.net) and listens(other.net):
         mine, other_says = (heard(one.net, sounds()[0]) for one in (model, other))

@@ -164,7 +164,7 @@ class Model:
 
     def generate(
         self,
-        prompts: Prompt | Sequence[Prompt],
+        prompts: Prompt | Sequence[Any],
         n: int = 1,
         stop: Sequence[str] = (),
         beams: int | None = None,

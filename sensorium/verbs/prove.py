@@ -12,7 +12,7 @@ from sensorium.models.scored import IDS, scored, writes
 from sensorium.types import Classifies, Embeds
 from sensorium.verbs.model import Model
 from sensorium.verbs.reading import answer_of_reading, probes_of_reading
-from sensorium.verbs.shown import answer_of_shown, inputs_of_shown, shows
+from sensorium.verbs.shown import answer_of_shown, inputs_of_shown, reads
 from sensorium.verbs.speech.probe import heard, listens, sounds
 from sensorium.weights.errors import WeightsError
 from sensorium.weights.probes import Drift, Probe, verify
@@ -78,7 +78,7 @@ def probes_of(
         pairs = [{"text": t, "ids": n} for t, n in zip(given, numbers, strict=False)]
         asked = [Probe("score", inputs, {}, source) for inputs in pairs]
         return [p._replace(values=answer(model, p)) for p in asked]
-    if shows(model.net):
+    if reads(model.net):
         asked = [Probe("show", one, {}, source) for one in inputs_of_shown(model, images, texts)]
         return [p._replace(values=answer(model, p)) for p in asked]
     if listens(model.net):

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from sensorium.data.ragged import lay
+from sensorium.forms.gated import Gated
 from sensorium.forms.prefix import Prefix
 from sensorium.models.scored import IDS
 from sensorium.nn.pictured import Pictures
@@ -15,8 +16,13 @@ from sensorium.weights.probes import Probe
 
 
 def shows(net: nn.Module) -> TypeGuard[Prefix]:
-    """Whether a net reads pictures among words."""
+    """Whether a net reads pictures among words, and is talked with."""
     return isinstance(net, Prefix)
+
+
+def reads(net: nn.Module) -> TypeGuard[Prefix | Gated]:
+    """Whether a net continues texts that pictures stand in."""
+    return isinstance(net, (Prefix, Gated))
 
 
 def inputs_of_shown(
@@ -32,7 +38,7 @@ def inputs_of_shown(
 def answer_of_shown(model: Any, probe: Probe) -> dict[str, Tensor]:
     """The pixels, the ids, and the logits of what follows the picture and the text."""
     image = probe.inputs["image"]
-    if not isinstance(image, bytes) or not shows(model.net):
+    if not isinstance(image, bytes) or not reads(model.net):
         raise WeightsError("a probe shows a picture, which is not given, or the model reads none")
     pixels = model.transform(image)
     ids = [int(one) for one in str(probe.inputs["ids"]).split()]
@@ -43,11 +49,12 @@ def answer_of_shown(model: Any, probe: Probe) -> dict[str, Tensor]:
 
 
 @torch.inference_mode()
-def behind(net: Prefix, image: Tensor, ids: Sequence[int]) -> Tensor:
+def behind(net: Prefix | Gated, image: Tensor, ids: Sequence[int]) -> Tensor:
     """Logits of what follows each token: first the tokens of the pictures, then these ids."""
     parameter = next(net.parameters())
-    holes = net.patches * len(image)
-    text = lay([[0] * holes + list(ids)])
+    holes = len(image) if isinstance(net, Gated) else net.patches * len(image)
+    hole = net.mark if isinstance(net, Gated) else 0
+    text = lay([[hole] * holes + [i for i in ids if i != hole or isinstance(net, Prefix)]])
     placed: Mapping[str, Tensor] = {
         key: x.to(parameter.device) for key, x in text._asdict().items() if x is not None
     }
@@ -56,7 +63,7 @@ def behind(net: Prefix, image: Tensor, ids: Sequence[int]) -> Tensor:
     return net(pictures, text._replace(**placed))
 
 
-def drawn(net: Prefix) -> Tensor:
+def drawn(net: Prefix | Gated) -> Tensor:
     """Logits behind two drawn pictures and fixed ids, by which two nets are compared."""
     g = torch.Generator().manual_seed(0)
     image = torch.randn((2, 3, net.pixels, net.pixels), generator=g)

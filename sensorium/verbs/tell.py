@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from sensorium.data.conversations import PLAIN
+from sensorium.forms.gated import Gated
 from sensorium.media import Source, read_image_bytes
 from sensorium.nn.generate.speaks import How
 from sensorium.verbs.model import Model
@@ -11,6 +12,7 @@ from sensorium.verbs.shown import shows
 from sensorium.verbs.speak import Reply
 
 ASKED = "Describe the image briefly."
+BRIEF = How(max_tokens=20)  # OpenFlamingo's captions; its answers have 5 tokens at most
 SHORT = How(max_tokens=128)  # of a caption or an answer: what LLaVA's own evaluation allows
 
 
@@ -34,6 +36,13 @@ def say_of(
     return next(bit.reply for bit in talk if bit.reply)
 
 
+def told_by(model: Model, image: Source, words: str, settings: How) -> str:
+    """What a Flamingo writes behind a picture and words, up to the end of the chunk."""
+    shown = read_image_bytes(image) if isinstance(image, str) else image
+    (reply,) = model.teller().generate([[shown, words]], settings)
+    return reply.text.strip()
+
+
 def caption(
     model: Model,
     image: Source,
@@ -46,6 +55,8 @@ def caption(
     Args:
         words: what is asked for; a model that was trained on captions alone is asked nothing.
     """
+    if isinstance(model.net, Gated):
+        return told_by(model, image, words or "Output:", settings)
     alone = (template or model.manifest.get("chat")) == PLAIN
     return say_of(model, image, words or ("" if alone else ASKED), settings, template).text
 
@@ -59,6 +70,9 @@ def answered(
     """
     if not question.strip():
         raise ValueError("the question is empty: ask something")
+    if isinstance(model.net, Gated):
+        asked = f"Question:{question.strip()} Short answer:"
+        return {"answer": told_by(model, image, asked, BRIEF)}
     if shows(model.net):
         named = None if model.manifest.get("chat") else template
         return {"answer": say_of(model, image, question, template=named).text}
