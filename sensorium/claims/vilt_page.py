@@ -43,7 +43,7 @@ helps NLVR2 and retrieval there. This page measures those relations at a scale t
 {rows}
 
 Means over {seeds} seeds; each seed in brackets. Accuracy is that on new questions, in percent (an
-answer without the picture is right in 30%). Times are milliseconds of one processor core a sample,
+answer without the picture is right in 30%). Times are microseconds of one processor core a sample,
 in batches of 100. *Matching* is how often a picture is told from the one its caption is not of,
 behind pre-training (chance 50%).
 
@@ -88,8 +88,8 @@ PAGE = Page(
     },
     measures=(
         Shown("accuracy", "Accuracy", "on new questions, in %", chance=0.3),
-        Shown("ms", "Time a sample", "in ms", scale=1.0),
-        Shown("ms of the picture", "of the picture's tokens", "in ms", scale=1.0),
+        Shown("ms", "Time a sample", "in microseconds", scale=1000.0),
+        Shown("ms of the picture", "of the picture's tokens", "in microseconds", scale=1000.0),
         Shown("matching", "Matching", "in %", chance=0.5),
     ),
     claims=(
