@@ -5,6 +5,7 @@ short clips joined to longer ones, silence in place of speech.
 """
 
 from collections.abc import Sequence
+from hashlib import sha256
 from typing import NamedTuple
 
 import numpy as np
@@ -21,6 +22,7 @@ from sensorium.nn.mel import FFT, HOP, RATE, SILENCE, log_power, scaled
 from sensorium.types import Ids
 
 Samples = Float[np.ndarray, " s"]
+KEPT = 256 << 20  # bytes
 LEAST_SPEECH = 0.01  # seconds: a shorter sound is none
 
 
@@ -68,11 +70,16 @@ class SpeechInputs:
     Args:
         mels, frames: what the net reads: bins, and tokens (two frames each).
         length: the decoder's context.
+
+    Sounds that were read are kept, up to `KEPT` bytes in each process, so that a small data set is
+    decoded once; they are known by the SHA-256 of their files and their place.
     """
 
     def __init__(self, spoken: Spoken, mels: int, frames: int, length: int, changes: Changes):
         self.spoken, self.mels, self.length = spoken, mels, length
         self.samples, self.changes = 2 * frames * HOP, changes
+        self.kept: dict[tuple[bytes, float], Samples] = {}
+        self.bytes = 0
 
     def __call__(self, clips: Sequence[Clip], rng: np.random.Generator | None) -> Item:
         """Of a chain of clips the first, or some joined.
@@ -108,7 +115,7 @@ class SpeechInputs:
         pieces: list[Piece] = []
         used = tokens = 0
         for number, clip in enumerate(clips):
-            sound = heard(clip, self.samples)
+            sound = self.heard(clip)
             gap = 0
             if rng is not None:
                 pace = 1 + float(rng.uniform(-1, 1)) * self.changes.speed
@@ -136,6 +143,16 @@ class SpeechInputs:
             pieces += clip.pieces if clip.timed else placed(clip.pieces, begin, end)
             used = end
         return self.cut(np.concatenate(parts), pieces, stamps)
+
+    def heard(self, clip: Clip) -> Samples:
+        """The clip's samples, as `heard` gives them."""
+        key = sha256(clip.sound).digest(), clip.begin
+        if key not in self.kept:
+            sound = heard(clip, self.samples)
+            if self.bytes + sound.nbytes > KEPT:
+                return sound
+            self.kept[key], self.bytes = sound, self.bytes + sound.nbytes
+        return self.kept[key]
 
     def cut(
         self, sound: Samples, pieces: list[Piece], stamps: bool

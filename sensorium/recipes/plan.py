@@ -176,8 +176,8 @@ def resident() -> int:
 def free(place: Place) -> float:
     """Bytes that can still be taken on the device; without limit where the system does not tell."""
     if place.device.type == "cuda":
-        return torch.cuda.mem_get_info()[0]
+        return float(torch.cuda.mem_get_info()[0])
     told = Path("/proc/meminfo")
     lines = told.read_text().splitlines() if told.exists() else []
     sizes = [int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable")]
-    return sizes[0] if sizes else float("inf")
+    return float(sizes[0]) if sizes else float("inf")

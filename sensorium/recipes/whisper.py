@@ -110,7 +110,7 @@ def tuning(start: str, data: str, language: str, rank: int, lr: float, effort: E
         of = declared(model().manifest["model"])
         if not rank:
             return of
-        args = dict(of=of.spec(), rank=rank, alpha=float(ALPHA * rank), where=list(MAPS))
+        args = dict(of=of.spec(), rank=rank, alpha=float(ALPHA * rank), where=MAPS)
         return Declaration(widened, args)
 
     def net() -> nn.Module:

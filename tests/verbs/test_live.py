@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from sensorium.data.tokenizers.spoken import ENGLISH_ONLY, Spoken, published
 from sensorium.models.declaration import Declaration
@@ -76,7 +77,7 @@ def test_live_looks_on_the_way_and_holds_no_more_than_a_window(model: Model) -> 
     assert any(not piece.final for piece in heard)
     last = [piece.segment for piece in heard if piece.final]
     starts = [s.start for s in last]
-    assert starts == sorted(starts) and last[-1].start <= 9.0
+    assert starts == sorted(starts) and len(starts) > 3
     whole, blocks = np.concatenate([sound(9.0)]), [sound(9.0)]
     again = [p.segment.ids for p in model.live(blocks, step=0.5, **PLAIN) if p.final]
     small = np.array_split(whole, 18)
@@ -211,5 +212,6 @@ def test_weights_laid_out_beforehand_say_the_same(model: Model) -> None:
     assert [s.ids for s in found.segments] == [s.ids for s in plain.segments]
     assert [w.start for w in found.words] == [w.start for w in plain.words]
     mel = quick._ready().get_buffer("embed.pos").new_ones((1, 80, 200))
-    a, b = (net.encode(mel) for net in (model.net, quick._ready()))  # type: ignore[operator]
+    with torch.no_grad():
+        a, b = (net.encode(mel) for net in (model.net, quick._ready()))  # type: ignore[operator]
     assert float((a - b).abs().max() / a.abs().max()) < 1e-5

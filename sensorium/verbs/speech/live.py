@@ -52,7 +52,9 @@ class Heard(NamedTuple):
     language: str
 
 
-def live(model: Hearing, blocks: Iterable[Block], how: How, step: float = 2.0) -> Iterator[Heard]:
+def live(
+    model: Hearing, blocks: Iterable[np.ndarray], how: How, step: float = 2.0
+) -> Iterator[Heard]:
     """What is said, while it is said. Memory does not grow with the sound.
 
     Args:
