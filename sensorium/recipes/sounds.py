@@ -40,7 +40,7 @@ class Cut(NamedTuple):
 
 def classify(
     data: str = "esc10",
-    steps: int = 400,
+    steps: int = 900,
     batch: int = 32,
     lr: float = 1e-3,
     precision: Literal["float32", "bf16"] = "bf16",
