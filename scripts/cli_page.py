@@ -5,6 +5,7 @@ python scripts/cli_page.py
 
 import argparse
 import inspect
+from collections.abc import Iterator
 from pathlib import Path
 
 from sensorium.cli import parser
@@ -29,7 +30,7 @@ def page() -> str:
     """The text of docs/cli.md."""
     commands = next(a for a in parser()._actions if isinstance(a, argparse._SubParsersAction))
     parts = [HEAD]
-    for name, command in commands.choices.items():
+    for name, command in every(commands):
         own = [a for a in command._actions if a.dest not in ("help", "json")]
         parts.append(f"## {name}\n\n{sentence(command.description)}\n")
         parts.append(table([row(action) for action in own]))
@@ -43,6 +44,16 @@ def page() -> str:
             rows.append((f"`--{one.name.replace('_', '-')}`", helps.get(one.name, ""), default))
         parts.append(table(rows))
     return "\n".join(parts)
+
+
+def every(commands: argparse._SubParsersAction) -> Iterator[tuple[str, argparse.ArgumentParser]]:
+    """All commands by name; of those that have commands of their own, these."""
+    for name, command in commands.choices.items():
+        inner = [a for a in command._actions if isinstance(a, argparse._SubParsersAction)]
+        for one in inner:
+            yield from ((f"{name} {word}", own) for word, own in every(one))
+        if not inner:
+            yield name, command
 
 
 def row(action: argparse.Action) -> tuple[str, str, str]:

@@ -52,7 +52,7 @@ def generated(document: Document, wide: bool) -> Document | Dropped:
     return document
 
 
-def lines(document: Document, longest: float, mean: float) -> Document | Dropped:
+def lines(document: Document, longest: int | float, mean: int | float) -> Document | Dropped:
     """Drops files with a line above `longest` characters, or a mean length above `mean`."""
     average, most = line_lengths(document.content)
     if most > longest:

@@ -86,7 +86,7 @@ def decide(looks: Sequence[Path], out: Sequence[Path]) -> int:
 def _write(
     out: Sequence[Path],
     starts: Int[np.ndarray, " s1"],
-    names: Sequence[Shaped[np.ndarray, " k"]],
+    names: Sequence[np.ndarray],
     where: Int[np.ndarray, " n"],
     local: Int[np.ndarray, " n"],
     gone: Bool[np.ndarray, " n"],

@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Callable
 from typing import Any
 
+from sensorium.recipes.code_data import learned, prepared
 from sensorium.recipes.code_samples import Asking, write_samples
 from sensorium.tasks.code import command as judging
 from sensorium.tasks.code.command import coding
@@ -14,8 +15,12 @@ Show = Callable[[dict[str, Any], bool], None]
 
 
 def programs(options: argparse.Namespace, show: Show, progress: Progress) -> None:
-    """Does one of the three. ValueError, OSError: something failed."""
-    if options.command == "code":
+    """Does one of them. ValueError, OSError: something failed."""
+    if options.command == "code" and options.act == "data":
+        show(prepared(options, progress), options.json)
+    elif options.command == "code" and options.act == "tokenizer":
+        show(learned(options, progress), options.json)
+    elif options.command == "code":
         show(sampled(options, progress), options.json)
     else:
         judging.programs(options, show, progress)

@@ -4,18 +4,28 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
+from sensorium.corpus.options import learning, preparing
 from sensorium.sandbox import commands as sandbox
 
 
 def adding(command: Callable[..., argparse.ArgumentParser], run: Callable[..., None]) -> None:
     """Adds `sensorium sandbox`, `sensorium score` and `sensorium code`."""
     sandbox.adding(command, run)
-    sampling(command("code", run, "write samples for programming problems with a model"))
+    one = command("code", run, "code models: prepare data, learn a tokenizer, write samples")
+    acts = one.add_subparsers(dest="act", metavar="ACT", required=True)
+    for name, options, text in (
+        ("data", preparing, "turn repositories into training data, with a ledger and a report"),
+        ("tokenizer", learning, "learn a tokenizer with StarCoder's special tokens from it"),
+        ("sample", sampling, "write samples for programming problems with a model"),
+    ):
+        act = acts.add_parser(name, help=text, description=text)
+        help_of = "print one JSON object at the end"
+        act.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help=help_of)
+        options(act)
 
 
 def sampling(one: argparse.ArgumentParser) -> None:
     """Adds the options of `sensorium code sample`."""
-    one.add_argument("act", choices=["sample"], help="write samples for `sensorium score code`")
     one.add_argument("checkpoint", help="a checkpoint folder, or a published file")
     one.add_argument("--layout", help="of a published file")
     one.add_argument("--precision", default="bf16", choices=["float32", "bf16"])

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from sensorium.corpus.pii import find
+from sensorium.corpus.document import Document
+from sensorium.corpus.pii import find, redact
 
 LINES = [
     json.loads(line)
@@ -43,3 +44,37 @@ def test_precision_and_recall(kind: str) -> None:
     precision, recall = LEAST[kind]
     assert one["right"] / (one["right"] + one["wrong"]) >= precision
     assert one["right"] / (one["right"] + one["missed"]) >= recall
+
+
+def redacted(text: str) -> str:
+    return redact(Document(text, "a", "r")).content
+
+
+def test_all_else_stays_and_the_same_value_gets_the_same_replacement() -> None:
+    text = "a@b.org, c@d.net; 78.46.48.103 9.1.2.200 78.46.48.103\n"
+    expected = "<EMAIL>, <EMAIL>; 172.16.31.10 172.16.58.3 172.16.31.10\n"
+    assert redacted(text) == expected
+    assert redacted("x = 1\n") == "x = 1\n"
+    assert redacted("a@b.org") == "<EMAIL>"  # at the very start, where offsets go wrong
+
+
+def test_keys() -> None:
+    first, last = (f"-----{word} RSA PRIVATE KEY-----" for word in ("BEGIN", "END"))
+    assert redacted(f"{first}\nMIIEowIBAAKCAQEA0Z3VS5JJcds3xf\n{last}") == f"{first}<KEY>{last}"
+    token = "ghp_" + "a1B2c3D4e5F6" * 3
+    assert redacted(f"use {token} here") == "use <KEY> here"
+    assert redacted('api_key = "8f14e45fceea167a5a36dedd4bea2543"') == 'api_key = "<KEY>"'
+    for kept in (
+        'api_key = "your_api_key_goes_here"',
+        'sha256_key = "8f14e45fceea167a5a36dedd4bea2543"',
+        'token = "9491d710-3185-2e06-bea0-6a2f275345e0"',
+        "AKIAIOSFODNN7EXAMPLE",
+        "key = some_function_name_2(argument)",
+    ):
+        assert redacted(kept) == kept
+    assert redacted("db://anna:s3cret99x@db.host.org/x") == "db://anna:<PASSWORD>@db.host.org/x"
+
+
+def test_a_long_line_takes_no_long_time() -> None:
+    for text in ("a" * 200_000, "a." * 100_000, "1." * 100_000, "A b " * 50_000, "@" * 100_000):
+        assert redacted(text) == text
