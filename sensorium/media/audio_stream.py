@@ -1,4 +1,4 @@
-"""A sound that is still coming, from a pipe: WAV, or bare samples; never more of it than a block."""
+"""A sound still coming, from a pipe: WAV, or bare samples; never more of it than a block."""
 
 import struct
 from collections.abc import Iterator
