@@ -68,8 +68,7 @@ reverberation of 0.4 s; and the one voice through a telephone that carries nothi
   from, with other draws; only the telephone is heard in no training. The paper's test sets are none
   of its training's.
 - No weak supervision: all texts are right.
-- The rate and the number of steps were chosen in short trials on a seed that is not measured. The
-  intervals are over seeds of one way to make speech and say nothing of recordings.
+- The intervals are over seeds of one way to make speech and say nothing of recordings.
 
 """
     + END
