@@ -11,6 +11,7 @@ many clips are transcribed one after the other, and the memory of the process is
 """
 
 import argparse
+import importlib
 import json
 import os
 import resource
@@ -128,10 +129,10 @@ def ours(at: Path, precision: str, batch: int, **more: Any) -> Way:
 def faster(at: Path, kind: str, threads: int) -> Way | None:
     """SYSTRAN/faster-whisper."""
     try:
-        from faster_whisper import WhisperModel
+        peer = importlib.import_module("faster_whisper")
     except ImportError:
         return None
-    model = WhisperModel(str(at), device="cpu", compute_type=kind, cpu_threads=threads)
+    model = peer.WhisperModel(str(at), device="cpu", compute_type=kind, cpu_threads=threads)
 
     def way(clips: list[np.ndarray]) -> list[str]:
         out = []
@@ -151,8 +152,10 @@ def faster(at: Path, kind: str, threads: int) -> Way | None:
 
 def original(at: Path) -> Way | None:
     """openai/whisper, its net filled with our weights under its names."""
+    here = str(Path(__file__).parent)
+    sys.path[:] = [one for one in sys.path if one != here]  # this file has the peer's name
     try:
-        import whisper
+        whisper = importlib.import_module("whisper")
     except ImportError:
         return None
     with tempfile.TemporaryDirectory() as made:

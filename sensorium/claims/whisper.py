@@ -23,8 +23,8 @@ percentage points of WER:
    below 0.
 
 **It was not run whole.** In one trial arm (seed 100, 300 steps at 3e-3) the net had not begun to
-tell words apart: 90% of errors on all sets, the clean one too. The longer plan below is untried, and
-nothing is claimed until an arm on seed 100 learns.
+tell words apart: 90% of errors on all sets, the clean one too. The longer plan below is untried,
+and nothing is claimed until an arm on seed 100 learns.
 """
 
 from typing import Any, NamedTuple
