@@ -64,19 +64,20 @@ and behind the last. Both arms with gates begin with the frozen language model's
 
 ## What was run
 
-Glyphs of 16 kinds, fixed patterns of 5 x 5 squares, in drawn shades, moved, with noise of {noise}.
-A document has {kinds} of the kinds, each with a name drawn for the document among 24, and nine
-items. A LLaMA of {layers} layers, width {width}, learns such documents as texts, a word standing
-for each kind ({words}); a vision transformer of two layers, width {tower}, learns to tell the kinds
-({sight}). Both are frozen. A resampler of two layers and {queries} queries, and layers in front of
-each of the language model's, gated or not, learn documents with glyphs in the words' places
-({meet}); in the arm of pairs a document has one glyph, and a step as many glyphs. Demonstrations
-are drawn at random among the document's kinds, so that with one shot the kind that is asked about
-is shown one time in four, with eight nine times in ten. AdamW with warm-up and cosine.
+Glyphs of 8 kinds, fixed patterns of 5 x 5 squares, in drawn shades, moved, with noise of {noise}.
+A document has {kinds} of the kinds, each with a name drawn for the document among 8, and nine
+items. A GPT-NeoX of {layers} layers, width {width}, learns such documents of 24 items as texts, a
+word standing for each kind ({words}); a vision transformer of two layers, width {tower}, learns to
+tell the kinds ({sight}). Both are frozen. A resampler of two layers and {queries} queries, and
+layers in front of each of the language model's, gated or not, learn documents with glyphs in the
+words' places ({meet}); in the arm of pairs a document has one glyph, and a step as many glyphs.
+Demonstrations are drawn at random among the document's kinds, so that with one shot the kind that
+is asked about is shown one time in four, with eight nine times in ten. AdamW with warm-up and
+cosine.
 
 ## What differs from the paper
 
-- Six orders of magnitude: nets of some 400,000 parameters, glyphs for photographs, documents of one
+- Six orders of magnitude: nets of some 300,000 parameters, glyphs for photographs, documents of one
   template. The language model has learnt to look a name up in its context from texts of the very
   same form; a large one has it from the web.
 - Pairs here have names that mean nothing outside of a document, so that they teach nothing that

@@ -16,7 +16,7 @@ from sensorium.nn.pictured import Pictures
 from sensorium.objectives.next_token import Lesson
 
 PIXELS, CELLS, SQUARE = 24, 5, 4
-KINDS, NAMES = 16, 24
+KINDS, NAMES = 8, 8
 START, MARK, END = 0, 1, 2
 KEY = 3  # the words that stand for kinds in texts without pictures
 NAME = KEY + KINDS

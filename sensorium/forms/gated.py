@@ -62,12 +62,8 @@ class Gated(nn.Module):
         if not 0 <= mark < decoder.vocab:
             raise ValueError(f"the mark of pictures, {mark}, is no id of {decoder.vocab} words")
         self.mark, self.pixels = mark, pixels
+        self.length = decoder.length  # of the longest text in tokens; a picture counts one
         self.image, self.resampler, self.decoder = image, resampler, decoder
-
-    @property
-    def length(self) -> int:
-        """The longest text that can be read, in tokens; a picture counts one."""
-        return self.decoder.length
 
     @property
     def vocab(self) -> int:

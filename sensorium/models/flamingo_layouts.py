@@ -62,37 +62,36 @@ def _understand(shapes: Shapes, said: Said) -> Understood:
     kind = config["model_type"]
     name = {"mpt": "mpt.mpt", "mosaic_gpt": "mosaic", "llama": "llama.llama"}.get(kind)
     of = LANGUAGES[name or "gpt_neox.gpt_neox"]
-    lm, tied_notes = _language(kind, config, shapes, said)
+    lm = _language(kind, config, shapes, said)
     vocab = shape(shapes, TEXT + of.words, 2)[0]
     lm = lm._replace(args=lm.args | dict(vocab=vocab))
     found = read_words(Understood(lm, None), hf_words(said))
     where = _gates(shapes, TEXT + of.layers, lm.args["size"].layers)
     spec = lm.spec()
-    args = dict(image=_tower(shapes), look=_look(shapes), lm=spec, gates=where)
+    see = _tower(shapes)
+    args = dict(image=see, look=_look(shapes), lm=spec, gates=where)
     args |= dict(mark=_mark(config, said, vocab))
     declaration = Declaration(flamingo, args)
-    notes = (*found.notes, *tied_notes, "CLIP's last norm and its projection are left out")
-    look = openai_clip(args["image"].pixels)
+    notes = (*found.notes, "CLIP's last norm and its projection are left out")
+    look = openai_clip(see.pixels)
     return found._replace(declaration=declaration, transform=look, notes=notes)
 
 
-def _language(
-    kind: str, config: Config, shapes: Shapes, said: Said
-) -> tuple[Declaration, tuple[str, ...]]:
+def _language(kind: str, config: Config, shapes: Shapes, said: Said) -> Declaration:
     """The language model that a configuration describes."""
     if kind == "mpt":
-        return Declaration(mpt.mpt, MPT.args(config, shapes)), ()
+        return Declaration(mpt.mpt, MPT.args(config, shapes))
     if kind == "mosaic_gpt":
-        return Declaration(mpt.mpt, _mosaic(config)), ()
+        return Declaration(mpt.mpt, _mosaic(config))
     if kind == "gpt_neox":
-        return Declaration(gpt_neox.gpt_neox, _neox(config)), ()
+        return Declaration(gpt_neox.gpt_neox, _neox(config))
     own = {
         key[len(TEXT) :].replace(".decoder_layer.", "."): size
         for key, size in shapes.items()
         if key.startswith(TEXT) and ".gated_cross_attn_layer." not in key
     }
     found = LLAMA.understand(own, said._replace(act=None, heads=None, beside={CONFIG: config}))
-    return found.declaration, ()
+    return found.declaration
 
 
 def _mosaic(c: Config) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from sensorium.data.interleaved import marks
 from sensorium.datasets.files import LabelledPictures
-from sensorium.tasks.fewshot import USUAL, Plan, Shot, few_shot
+from sensorium.tasks.fewshot import USUAL, Namer, Plan, Shot, few_shot
 from sensorium.tasks.scores import Scores
 from sensorium.verbs.model import Model
 from sensorium.verbs.shots import NAMED
@@ -46,11 +46,10 @@ def classified(
         return max(range(len(found)), key=lambda i: found[i].total)
 
     return few_shot(
-        choose,
+        Namer(choose, teller.vectors),
         train,
         test,
         train.labels,
-        teller.vectors,
         plan=plan,
         path=path,
         about=about,

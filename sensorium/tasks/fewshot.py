@@ -35,6 +35,18 @@ class Shot(NamedTuple):
 Choose = Callable[[Sequence[Shot], bytes], int]
 
 
+class Namer(NamedTuple):
+    """What is scored.
+
+    Attributes:
+        choose: names a picture, given demonstrations in the order in which they are shown.
+        vectors: unit vectors of pictures, for retrieval.
+    """
+
+    choose: Choose
+    vectors: Callable[[Sequence[bytes]], Float[np.ndarray, "n e"]]
+
+
 class Plan(NamedTuple):
     """What is asked.
 
@@ -56,11 +68,10 @@ USUAL = Plan()
 
 
 def few_shot(
-    choose: Choose,
+    namer: Namer,
     train: Sequence[Labelled],
     test: Sequence[Labelled],
     labels: Sequence[str],
-    vectors: Callable[[Sequence[bytes]], Float[np.ndarray, "n e"]],
     *,
     plan: Plan = USUAL,
     path: str | os.PathLike[str] | None = None,
@@ -70,11 +81,9 @@ def few_shot(
     """Accuracy by number and kind of demonstrations, its mean over seeds and its spread.
 
     Args:
-        choose: names a picture, given demonstrations in the order in which they are shown.
         train: what demonstrations are taken from; never asked about.
         test: what is asked about.
         labels: the names of the classes.
-        vectors: unit vectors of pictures, for retrieval.
         path: where the records file is written; None: nowhere.
         about: more facts for its header; give `split` and `model`.
         progress: called with (answers so far, all answers).
@@ -100,8 +109,8 @@ def few_shot(
         near = None
         if "rices" in plan.how and any(plan.shots):
             near = nearest(
-                vectors([one.image for one in asked]),
-                vectors([one.image for one in pool]),
+                namer.vectors([one.image for one in asked]),
+                namer.vectors([one.image for one in pool]),
                 max(plan.shots),
             )
         for how, shots in cells:
@@ -111,7 +120,7 @@ def few_shot(
                 if how == "rices" and shots and near is not None:
                     picked = near[number]
                 shown = demonstrations([pool[i] for i in picked], shots, how)
-                said = choose(shown, one.image)
+                said = namer.choose(shown, one.image)
                 row = {"part": f"{how}, {shots} shots", "id": f"{one.id} (seed {seed})"}
                 row |= {"cluster": one.id, "seed": seed, "said": labels[said]}
                 row |= {"right": labels[one.label], "wrong": int(said != one.label)}

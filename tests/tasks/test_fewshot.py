@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sensorium.tasks.fewshot import Plan, Shot, few_shot, nearest
+from sensorium.tasks.fewshot import Namer, Plan, Shot, few_shot, nearest
 from sensorium.tasks.records import TaskError
 from sensorium.tasks.scores import score
 from sensorium.types import Labelled
@@ -35,7 +35,7 @@ class Watching:
 
 def test_demonstrations_are_of_the_pool_and_more_shots_add_to_fewer() -> None:
     seen = Watching()
-    found = few_shot(seen, TRAIN, TEST, LABELS, vectors, plan=PLAN)
+    found = few_shot(Namer(seen, vectors), TRAIN, TEST, LABELS, plan=PLAN)
     assert list(found) == [f"{how}, {n} shots" for how in ("random", "rices") for n in (0, 2, 4)]
     assert len(seen.asked) == 2 * 6 * 6
     for shown, image in seen.asked:
@@ -50,7 +50,7 @@ def test_demonstrations_are_of_the_pool_and_more_shots_add_to_fewer() -> None:
 def test_retrieved_demonstrations_end_with_the_most_alike() -> None:
     seen = Watching()
     plan = PLAN._replace(how=("rices",), pool=30)
-    few_shot(seen, TRAIN, TEST, LABELS, vectors, plan=plan)
+    few_shot(Namer(seen, vectors), TRAIN, TEST, LABELS, plan=plan)
     for shown, image in seen.asked:
         if shown[0].image is not None:
             far = [abs(one.image[0] - image[0] % 100) for one in shown if one.image]
@@ -62,11 +62,10 @@ def test_retrieved_demonstrations_end_with_the_most_alike() -> None:
 def test_scores_are_those_of_the_records_and_the_spread_is_over_seeds(tmp_path: Path) -> None:
     at, told = tmp_path / "records.jsonl", []
     found = few_shot(
-        Watching(),
+        Namer(Watching(), vectors),
         TRAIN,
         TEST,
         LABELS,
-        vectors,
         plan=PLAN,
         path=at,
         progress=lambda done, total: told.append((done, total)),
@@ -78,7 +77,7 @@ def test_scores_are_those_of_the_records_and_the_spread_is_over_seeds(tmp_path: 
         assert named["accuracy"].value == pytest.approx(np.mean(seeds))
         assert named["spread over seeds"].value == pytest.approx(np.std(seeds, ddof=1))
         assert again[part] == {k: v for k, v in named.items() if k != "spread over seeds"}
-    same = few_shot(Watching(), TRAIN[::-1], TEST[::-1], LABELS, vectors, plan=PLAN)
+    same = few_shot(Namer(Watching(), vectors), TRAIN[::-1], TEST[::-1], LABELS, plan=PLAN)
     assert same == found  # whatever the order of the sets
 
 
@@ -93,6 +92,6 @@ def test_scores_are_those_of_the_records_and_the_spread_is_over_seeds(tmp_path: 
 )
 def test_a_plan_that_cannot_be_asked_is_refused(plan: Plan, says: str) -> None:
     with pytest.raises(TaskError, match=says):
-        few_shot(Watching(), TRAIN, TEST, LABELS, vectors, plan=plan)
+        few_shot(Namer(Watching(), vectors), TRAIN, TEST, LABELS, plan=plan)
     with pytest.raises(TaskError, match="pictures to ask about"):
-        few_shot(Watching(), TRAIN, [], LABELS, vectors, plan=PLAN)
+        few_shot(Namer(Watching(), vectors), TRAIN, [], LABELS, plan=PLAN)
