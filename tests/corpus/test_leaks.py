@@ -1,5 +1,6 @@
 """Decontamination: every planted problem is found, however it is spaced; clean files stay."""
 
+import itertools
 import re
 import sysconfig
 from pathlib import Path
@@ -76,13 +77,13 @@ def tabs(text: str) -> str:
 def test_every_planted_problem_is_found_and_no_clean_file(catalogue: Path) -> None:
     folder = catalogue / "code"
     among = benchmarks(folder)
+    ways = itertools.cycle((str, windows, wide, tabs))
     for problem in humaneval(folder).problems:
         asked = docstrings(problem.prompt)[0]
         solution = problem.reference[len(problem.prompt) :]
         renamed = re.sub(rf"\b{problem.entry}\b", "other", problem.reference)
         for text in (asked, problem.reference, renamed):
-            for way in (str, windows, wide):
-                assert search("x = 1\n" + way(text), among), problem.id
+            assert search("x = 1\n" + next(ways)(text), among), problem.id
         if len(squeezed(solution)) >= LEAST:
             assert search(solution.replace("    ", "\t"), among), problem.id
     before, after = ASK.split("{tests}")[0].split("{text}")
@@ -91,9 +92,8 @@ def test_every_planted_problem_is_found_and_no_clean_file(catalogue: Path) -> No
         solution = problem.reference
         assert search(f'"""{text}"""\r\n{solution}', among), problem.id
         if len(squeezed(solution)) >= LEAST + 8:
-            for way in (str, windows, tabs):
-                assert search(way(solution), among), problem.id
-    library = sorted(Path(sysconfig.get_path("stdlib")).glob("[a-n]*.py"))[:120]
+            assert search(next(ways)(solution), among), problem.id
+    library = sorted(Path(sysconfig.get_path("stdlib")).glob("[a-n]*.py"))[:40]
     for file in library:
         kept = leaked(Document(file.read_text(errors="replace"), file.name, "python"), folder)
         assert not isinstance(kept, Dropped), (file, kept)
