@@ -27,7 +27,7 @@ about scenes from few examples; beside it the same net learns them from scratch.
 WORDS += RULE
 WORDS += """
 
-![Accuracy with and without pre-training, and the gain](claim.png)
+![Accuracy behind pre-training, and the gain](claim.png)
 
 {rows}
 

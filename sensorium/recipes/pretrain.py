@@ -36,11 +36,8 @@ from sensorium.verbs.ask import Asking
 from sensorium.verbs.model import Model
 
 WIDTH, LAYERS, LENGTH = 64, 3, 40
-PICTURES = {  # shorter side, patch, longest
-    "nlvr": (100, 10, 400),
-    "coco_open": (96, 16, 160),
-    "scenes": (48, 8, 48),
-}
+# shorter side, patch, longest
+PICTURES = {"nlvr": (100, 10, 400), "coco_open": (96, 16, 160), "scenes": (48, 8, 48)}
 SURE = 0.9  # the probability that a "detector" who knows gives the right class
 ASKED = 0.5  # how many texts are questions, where questions are learnt
 NO_DECAY = r"norm|bias|temperature|\.pos\b|\.cls\b"
