@@ -59,6 +59,7 @@ def test_activations_by_their_formula(name: str) -> None:
         "quick_gelu": x / (1 + torch.exp(-1.702 * x)),
         "relu": x.clamp(min=0),
         "silu": x / (1 + torch.exp(-x)),
+        "squared_relu": x.clamp(min=0) ** 2,
     }[name]
     assert torch.allclose(activation(name)(x), wanted, atol=1e-12)
 
