@@ -237,7 +237,7 @@ class Held(NamedTuple):
         found = self.texts()
         pieces = loss_pieces(found.held, self.length, SCORED)
         if not pieces:
-            return {"scores": {}, "note": "too few documents: none was held out"}
+            return {"note": "too few documents: none was held out"}
         total, count = 0.0, 0
         for place, ids in enumerate(pieces):
             said, number = summed(model.net, ids)
@@ -245,7 +245,7 @@ class Held(NamedTuple):
             say(place + 1, len(pieces))
         loss = total / count
         return {
-            "scores": {"loss": loss, "perplexity": math.exp(min(loss, 50.0))},
+            "held out": {"loss": loss, "perplexity": math.exp(min(loss, 50.0))},
             "tokens": {"trained on": len(found.train), "held out": len(found.held)},
             "documents": {"held out": found.documents},
         }

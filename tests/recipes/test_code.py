@@ -51,7 +51,7 @@ def test_a_run_is_planned_trained_scored_and_gone_on_with(
     trained: Path, files: Path, tmp_path: Path
 ) -> None:
     found = json.loads((trained / "scores.json").read_text())
-    assert 0 < found["scores"]["loss"] < 10 and found["documents"]["held out"] > 5
+    assert 0 < found["held out"]["loss"] < 10 and found["documents"]["held out"] > 5
     model = sensorium.load(trained / "checkpoint")
     assert model.words is not None and model.words.eos == 0
     made = plan(
@@ -65,7 +65,7 @@ def test_a_run_is_planned_trained_scored_and_gone_on_with(
         tmp_path / "on",
         lambda text: None,
     )
-    assert 0 < again["scores"]["loss"] < 10
+    assert 0 < again["held out"]["loss"] < 10
     with pytest.raises(ValueError, match="context"):
         start(
             "code.python",
