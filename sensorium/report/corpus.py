@@ -74,7 +74,7 @@ def head(said: Mapping[str, Any]) -> Html:
     return tag("header", kicker, tag("h1", "Code corpus"), line)
 
 
-def size(count: float) -> str:
+def size(count: int | float) -> str:
     """Bytes for people."""
     for unit in ("B", "kB", "MB", "GB", "TB"):
         if count < 1000 or unit == "TB":
@@ -116,13 +116,13 @@ def languages(found: Mapping[str, Sequence[int]], most: int = 30) -> Html:
     return drawn(rows, len(shown), "Text of each language")
 
 
-def bar(x: float, y: float, width: float, css: str) -> Html:
+def bar(x: int | float, y: int | float, width: int | float, css: str) -> Html:
     """A bar of a picture."""
     at = {"x": f"{x:.1f}", "y": str(y), "width": f"{max(0.0, width):.1f}", "height": str(BAR)}
     return tag("rect", at=at, css=css)
 
 
-def label(text: str, x: float, y: float, anchor: str) -> Html:
+def label(text: str, x: int | float, y: int | float, anchor: str) -> Html:
     """A word beside a bar."""
     at = {"x": f"{x:.1f}", "y": str(y + BAR - 6), "text-anchor": anchor}
     return tag("text", short(text, 40), at=at)
