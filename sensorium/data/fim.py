@@ -62,8 +62,8 @@ def marks(words: Words) -> Marks:
         raise DataError("the tokenizer has no tokens for filling in the middle (<fim_prefix>, ...)")
     if words.eos is None:
         raise DataError("the tokenizer has no token that ends a document")
-    three = [words.specials[name] for name in names[:3]]
-    return Marks(*three, words.specials.get(names[3], words.eos), words.eos)
+    prefix, middle, suffix = (words.specials[name] for name in names[:3])
+    return Marks(prefix, middle, suffix, words.specials.get(names[3], words.eos), words.eos)
 
 
 def checked(fim: Fim) -> Fim:

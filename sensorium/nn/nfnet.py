@@ -100,7 +100,7 @@ class NFNet(nn.Module):
         self.blocks = nn.ModuleList(blocks)
 
     def forward(self, image: Float[Tensor, "p c y x"]) -> Float[Tensor, "p n e"]:
-        x = image.to(self.stem[0].weight.dtype)
+        x = image.to(next(self.parameters()).dtype)
         for i, conv in enumerate(self.stem):
             x = conv(x) if i == 0 else conv(act(x))
         for block in self.blocks:
