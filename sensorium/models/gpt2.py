@@ -30,8 +30,14 @@ def gpt2(size: Size, vocab: int, length: int, act: str = "gelu_tanh", eps: float
         length: context in tokens, as many as positions are learnt.
         act: "gelu_tanh" in the released weights.
     """
-    d = size.width
-    heads = Heads(size.heads, size.heads, d // size.heads)
+    heads = Heads(size.heads, size.heads, size.width // size.heads)
+    return over_heads(size.width, size.layers, heads, vocab, length, act, eps)
+
+
+def over_heads(
+    d: int, layers: int, heads: Heads, vocab: int, length: int, act: str, eps: float
+) -> Decoder:
+    """The same over any heads: GPTBigCode's queries share one of keys and values."""
 
     def layer() -> Layer:
         attention = GroupedAttention(d, heads, bias=(True, True))
@@ -40,8 +46,8 @@ def gpt2(size: Size, vocab: int, length: int, act: str = "gelu_tanh", eps: float
             attn=Before(attention, layer_norm(d, eps)), mlp=Before(mlp, layer_norm(d, eps))
         )
 
-    stack = LayerStack([layer() for _ in range(size.layers)], norm=layer_norm(d, eps))
-    return started(Decoder(WordEmbed(vocab, d, length), stack, None, length), size.layers)
+    stack = LayerStack([layer() for _ in range(layers)], norm=layer_norm(d, eps))
+    return started(Decoder(WordEmbed(vocab, d, length), stack, None, length), layers)
 
 
 def started(net: Decoder, layers: int) -> Decoder:

@@ -7,13 +7,10 @@ Shazeer 2019 (arXiv 1911.02150). Hugging Face calls the architecture GPTBigCode.
 
 from typing import NamedTuple
 
-from sensorium.forms.decoder import Decoder, WordEmbed
+from sensorium.forms.decoder import Decoder
 from sensorium.models.declaration import Declaration, Paper
-from sensorium.models.gpt2 import started
-from sensorium.nn.activation import activation
-from sensorium.nn.block import layer_norm
-from sensorium.nn.grouped import GroupedAttention, Heads
-from sensorium.nn.layer import Before, FeedForward, Layer, LayerStack
+from sensorium.models.gpt2 import over_heads
+from sensorium.nn.grouped import Heads
 
 
 class Size(NamedTuple):
@@ -34,18 +31,8 @@ def gpt_bigcode(
         length: context in tokens, as many as positions are learnt.
         act: "gelu" (exact) in StarCoder, "gelu_tanh" in SantaCoder.
     """
-    d = size.width
-    heads = Heads(size.heads, size.groups, d // size.heads)
-
-    def layer() -> Layer:
-        attention = GroupedAttention(d, heads, bias=(True, True))
-        mlp = FeedForward(d, 4 * d, activation(act), bias=True)
-        return Layer(
-            attn=Before(attention, layer_norm(d, eps)), mlp=Before(mlp, layer_norm(d, eps))
-        )
-
-    stack = LayerStack([layer() for _ in range(size.layers)], norm=layer_norm(d, eps))
-    return started(Decoder(WordEmbed(vocab, d, length), stack, None, length), size.layers)
+    heads = Heads(size.heads, size.groups, size.width // size.heads)
+    return over_heads(size.width, size.layers, heads, vocab, length, act, eps)
 
 
 def _star(width: int, layers: int, heads: int) -> Declaration:
