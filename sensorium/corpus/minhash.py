@@ -8,6 +8,11 @@ of 0.7.
 
 The published code multiplies in 64 bits, where h * a overflows, so that its permutations are not
 what they are meant to be; `legacy` reproduces that bit for bit, `exact` is the arithmetic meant.
+
+Of x = h * a + b only the low half and the top three bits matter: the low half of x mod (2^61 - 1)
+is low(x) + (x >> 61), but for the few x that take one more subtraction. So the least of low(x) is
+sought in 32 bits, and only what lies within 7 of it is looked at in 64. That no 32-bit hash meets
+such an x is proven for the permutations in use (`never_subtracts`), not assumed.
 """
 
 import hashlib
@@ -19,9 +24,10 @@ import numpy as np
 from jaxtyping import UInt, UInt32, UInt64
 
 PRIME = np.uint64(2**61 - 1)
-LOW = np.uint64(2**32 - 1)
+LOW = np.uint32(2**32 - 1)
 SEED = 42
-BLOCK = 128  # shingles that are permuted at once: what fits into a core's own cache
+BLOCK = 512  # shingles that are permuted at once: what fits into a core's own cache
+TOP = np.uint32(7)  # the most that the top three bits add
 SEPARATORS = bytes(
     b if chr(b).isascii() and (chr(b).isalnum() or b == 95) else 32 for b in range(256)
 )
@@ -48,12 +54,16 @@ class Settings(NamedTuple):
 def shingles(content: str, ngram: int) -> set[bytes]:
     """The n-grams of a text's pieces, joined by spaces; the empty set for a text of fewer.
 
-    A character beyond ASCII separates like any other that is no letter, digit or underscore.
+    A character beyond ASCII separates like any other that is no letter, digit or underscore. With
+    every separator a space, an n-gram is the text from one piece's start to another's end.
     """
-    pieces = content.encode("ascii", "replace").translate(SEPARATORS).split(b" ")
-    if len(pieces) < ngram:
+    text = content.encode("ascii", "replace").translate(SEPARATORS)
+    spaces = np.flatnonzero(np.frombuffer(text, np.uint8) == 32)
+    if len(spaces) + 1 < ngram:
         return set()
-    return set(map(b" ".join, zip(*(pieces[i:] for i in range(ngram)), strict=False)))
+    starts = [0, *(spaces[: len(spaces) - ngram + 1] + 1).tolist()]
+    ends = [*spaces[ngram - 1 :].tolist(), len(text)]
+    return set(map(text.__getitem__, map(slice, starts, ends)))
 
 
 def hashes(some: set[bytes]) -> UInt32[np.ndarray, " n"]:
@@ -84,15 +94,26 @@ def signature(
 
     `used`: how many of the permutations are computed (0: all).
     """
-    count = used or settings.permutations
-    a, b = (side[:count] for side in _permutations(settings.permutations))
-    values = np.empty((min(BLOCK, len(hashed)), count), np.uint64)
+    a, b = (side[: used or None] for side in _permutations(settings.permutations))
+    if settings.arithmetic == "legacy" and _all_plain(settings.permutations):
+        return by_halves(hashed, a, b)
+    return by_formula(hashed, a, b, settings.arithmetic)
+
+
+def by_formula(
+    hashed: UInt32[np.ndarray, " n"],
+    a: UInt64[np.ndarray, " p"],
+    b: UInt64[np.ndarray, " p"],
+    arithmetic: Arithmetic,
+) -> UInt32[np.ndarray, " p"]:
+    """A signature by the arithmetic as it is written, in 64 bits."""
+    values = np.empty((min(BLOCK, len(hashed)), len(a)), np.uint64)
     upper = np.empty_like(values)
-    least = np.full(count, LOW, np.uint64)
+    least = np.full(len(a), LOW, np.uint64)
     for start in range(0, len(hashed), BLOCK):
         block = hashed[start : start + BLOCK, None].astype(np.uint64)
         value = values[: len(block)]
-        if settings.arithmetic == "legacy":
+        if arithmetic == "legacy":
             np.multiply(block, a, out=value)  # overflows, as published
             value += b
         else:
@@ -100,6 +121,55 @@ def signature(
         _reduce(value, upper[: len(block)])
         np.minimum(least, (value & LOW).min(axis=0), out=least)
     return least.astype(np.uint32)
+
+
+def by_halves(
+    hashed: UInt32[np.ndarray, " n"], a: UInt64[np.ndarray, " p"], b: UInt64[np.ndarray, " p"]
+) -> UInt32[np.ndarray, " p"]:
+    """The same as `by_formula` with `legacy`, where no hash needs a subtraction (see the module).
+
+    Low halves are raised by 7 first, so that none but those below 7 wrap around when the top bits
+    are added; in a permutation that has met such a one, every value is looked at.
+    """
+    factor, term = a.astype(np.uint32), (b + np.uint64(TOP)).astype(np.uint32)
+    values = np.empty((min(BLOCK, len(hashed)), len(a)), np.uint32)
+    close = np.empty(values.shape, bool)
+    lowest = np.full(len(a), LOW, np.uint32)
+    least = lowest.copy()
+    for start in range(0, len(hashed), BLOCK):
+        block = hashed[start : start + BLOCK]
+        value, near = values[: len(block)], close[: len(block)]
+        np.multiply(block[:, None], factor, out=value)
+        value += term
+        np.minimum(lowest, value.min(axis=0), out=lowest)
+        whole = (lowest < TOP) | (lowest > LOW - TOP)
+        np.less_equal(value, np.where(whole, LOW, lowest + TOP), out=near)
+        rows, columns = np.divmod(np.flatnonzero(near), len(a))
+        x = block[rows].astype(np.uint64) * a[columns] + b[columns]
+        np.minimum.at(least, columns, (x + (x >> np.uint64(61))).astype(np.uint32))
+    return least
+
+
+def never_subtracts(a: int, b: int) -> bool:
+    """Whether x = (h * a + b) mod 2^64 has (x mod 2^61) + (x >> 61) < 2^61 - 1 for every 32-bit h.
+
+    There are 36 values of x that have not; each is solved for h. `a` is not zero.
+    """
+    twos = (a & -a).bit_length() - 1
+    turn = 2 ** (64 - twos)
+    inverse = pow(a >> twos, -1, turn) if turn > 1 else 0
+    for top in range(8):
+        for low in range(2**61 - 1 - top, 2**61):
+            product = ((top << 61 | low) - b) % 2**64
+            if product % 2**twos == 0 and (product >> twos) * inverse % turn < 2**32:
+                return False
+    return True
+
+
+@cache
+def _all_plain(count: int) -> bool:
+    a, b = _permutations(count)
+    return all(map(never_subtracts, a.tolist(), b.tolist()))
 
 
 def _exact(

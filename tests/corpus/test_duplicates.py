@@ -11,9 +11,12 @@ from sensorium.corpus.minhash import (
     _permutations,
     band_keys,
     bands,
+    by_formula,
+    by_halves,
     found,
     hashes,
     jaccard,
+    never_subtracts,
     shingles,
     signature,
     words,
@@ -45,6 +48,36 @@ def test_signatures_equal_the_formula(arithmetic: Arithmetic, wraps: int) -> Non
     ]
     fast = signature(hashed, Settings(permutations=16, arithmetic=arithmetic))
     assert fast.tolist() == slow
+
+
+def crafted(rng: np.random.Generator, low: int, top: int) -> tuple[int, int, int]:
+    """h, a and b for which x = h * a + b has a given low half and top three bits."""
+    h, a = int(rng.integers(1, 2**32)), int(rng.integers(1, 2**61))
+    x = (top << 61) + (int(rng.integers(0, 2**29 - 1)) << 32) + low
+    return h, a, (x - h * a) % 2**64
+
+
+def test_halves_equal_the_formula_where_low_halves_wrap_around(rng: np.random.Generator) -> None:
+    lows = [*range(12), *range(2**32 - 12, 2**32)]
+    made = np.array([crafted(rng, low, top) for low in lows for top in range(8)], np.uint64)
+    hashed = made[:, 0].astype(np.uint32)
+    a, b = made[:, 1], made[:, 2]
+    for some in (hashed, np.concatenate([hashed, rng.integers(0, 2**32, 900).astype(np.uint32)])):
+        assert (by_halves(some, a, b) == by_formula(some, a, b, "legacy")).all()
+        one_by_one = np.array([by_halves(h[None], a, b) for h in some[:200]])
+        slow = np.array([by_formula(h[None], a, b, "legacy") for h in some[:200]])
+        assert (one_by_one == slow).all()
+    none = by_halves(np.empty(0, np.uint32), a, b)
+    assert (none == 2**32 - 1).all()
+
+
+def test_that_no_hash_needs_a_subtraction_is_proven() -> None:
+    a, b = _permutations(256)
+    assert all(map(never_subtracts, a.tolist(), b.tolist()))
+    assert never_subtracts(3, 5)  # 3 * h + 5 stays below 2^34
+    for a_one in (3, 2**60 + 2**9, 2**61 - 2, 2**40 * 5):
+        for x in (2**61 - 1, 2**62 - 1, 2**64 - 1, 2**64 - 7, 2**64 - 8):
+            assert not never_subtracts(a_one, (x - 123456 * a_one) % 2**64)
 
 
 def test_bands_are_the_published_ones() -> None:
