@@ -148,7 +148,17 @@ class Patched(NamedTuple):
     lengths: Int[Tensor, " b"]
 
 
-Pictured = Float[Tensor, "b c y x"] | Patched | Regions
+class Shared(NamedTuple):
+    """Pictures that several texts of a batch are about: text i is about `images[which[i]]`.
+
+    Each is read once, and what was read of it goes to all its texts.
+    """
+
+    images: Float[Tensor, "u c y x"]
+    which: Int[Tensor, " b"]
+
+
+Pictured = Float[Tensor, "b c y x"] | Shared | Patched | Regions
 
 
 # --- batches -----------------------------------------------------------------------------------

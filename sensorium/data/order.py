@@ -31,6 +31,40 @@ class Shuffled:
         return int(self._permutation[place])
 
 
+class Together:
+    """Every index once an epoch; members of a group stand together, up to `each` of them.
+
+    So what they share, a picture that several questions are about, is read once for all.
+
+    Args:
+        groups: the group of every index.
+        each: members that stand side by side; a group of more is met again later in the epoch.
+    """
+
+    def __init__(self, groups: Sequence[Hashable], seed: int, each: int):
+        if not groups:
+            raise DataError("the data set is empty: there is nothing to put in order")
+        members: dict[Hashable, list[int]] = {}
+        for index, group in enumerate(groups):
+            members.setdefault(group, []).append(index)
+        self.members, self.each, self.seed = list(members.values()), each, seed
+        self.size = len(groups)
+        self._epoch, self._order = -1, np.arange(0)
+
+    def __call__(self, position: int) -> int:
+        epoch, place = divmod(position, self.size)
+        if epoch != self._epoch:
+            self._epoch, self._order = epoch, self._arrange(epoch)
+        return int(self._order[place])
+
+    def _arrange(self, epoch: int) -> np.ndarray:
+        """Groups in pieces, the pieces in shuffled order."""
+        rng = np.random.default_rng([self.seed, epoch])
+        shuffled = [rng.permutation(one) for one in self.members]
+        pieces = [one[i : i + self.each] for one in shuffled for i in range(0, len(one), self.each)]
+        return np.concatenate([pieces[i] for i in rng.permutation(len(pieces))])
+
+
 class OnePerGroup:
     """Every group once an epoch, represented by one of its members, another one each epoch.
 

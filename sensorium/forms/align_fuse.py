@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from sensorium.nn.answering import Told
 from sensorium.nn.block import Stack
 from sensorium.nn.heads import ask
-from sensorium.types import Fused, Ids, Joint, JointPair, Phrases, Pictured, Tokens
+from sensorium.types import Fused, Ids, Joint, JointPair, Phrases, Pictured, Shared, Tokens
 
 
 class Tower(nn.Module):
@@ -20,7 +20,9 @@ class Tower(nn.Module):
         super().__init__()
         self.embed, self.stack = embed, stack
 
-    def forward(self, x: Float[Tensor, "b 3 y x"] | Ids | Pictured) -> Tokens:
+    def forward(self, x: Ids | Pictured) -> Tokens:
+        if isinstance(x, Shared):
+            return Tokens(self(x.images).x[x.which])
         return self.stack(self.embed(x))
 
 

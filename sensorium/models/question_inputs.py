@@ -18,7 +18,7 @@ from sensorium.data.regions import Looked, lay_regions
 from sensorium.data.tokenizers import WordPiece
 from sensorium.media import Transform, open_image
 from sensorium.models.visualbert import question
-from sensorium.types import Joint, JointPair, Pictured
+from sensorium.types import Joint, JointPair, Pictured, Shared
 
 KEPT = 512 << 20  # bytes of read pictures that are kept in a process
 
@@ -144,10 +144,20 @@ class QuestionInputs:
             return lay_regions([Looked(*map(torch.from_numpy, one)) for one in pictures])
         assert self.look is not None
         if self.sees.picture == "pixels":
-            return self.look.batch(pictures)
+            return self.once(pictures)
         if self.sees.picture == "patches":
             return lay_patches([self.look.normalise(one) for one in pictures], self.sees.patch)
         return lay_regions([self.flat(one) for one in pictures])
+
+    def once(self, pictures: Sequence[Any]) -> Pictured:
+        """Pixels; a picture that several questions are about is there once."""
+        assert self.look is not None
+        single = {id(one): one for one in pictures}
+        images = self.look.batch(list(single.values()))
+        if len(single) == len(pictures):
+            return images
+        place = {name: at for at, name in enumerate(single)}
+        return Shared(images, torch.tensor([place[id(one)] for one in pictures]))
 
     def flat(self, one: Features) -> Looked:
         """Crops as features: pixels, normalised and laid flat."""

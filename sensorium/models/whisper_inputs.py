@@ -1,7 +1,8 @@
 """From recordings with what is said in them to what Whisper is trained on.
 
-Sounds are changed as they are read: SpecAugment (Park et al. 2019), speed (Ko et al. 2015), noise,
-short clips joined to longer ones, silence in place of speech.
+Sounds are changed as they are read: SpecAugment (Park et al. 2019), speed (Ko et al. 2015), the
+vocal tract's length (Jaitly and Hinton 2013), another microphone, noise, short clips joined to
+longer ones, silence in place of speech.
 """
 
 from collections.abc import Sequence
@@ -18,11 +19,12 @@ from sensorium.data.errors import DataError
 from sensorium.data.ragged import lay
 from sensorium.data.tokenizers.spoken import STEP, Spoken
 from sensorium.media.audio import audio_blocks
-from sensorium.nn.mel import FFT, HOP, RATE, SILENCE, log_power, scaled
+from sensorium.nn.mel import FFT, HOP, RATE, SILENCE, centres, log_power, scaled
 from sensorium.types import Ids
 
 Samples = Float[np.ndarray, " s"]
 KEPT = 256 << 20  # bytes
+LOWEST = 125.0  # Hz: below, all is changed alike
 LEAST_SPEECH = 0.01  # seconds: a shorter sound is none
 
 
@@ -35,6 +37,8 @@ class Changes(NamedTuple):
         joined: that a clip is joined with those that follow it.
         silence: that there is noise in place of speech, and nothing is said.
         speed: the sound is made faster or slower by up to so much, pitch with it.
+        tract: frequencies are stretched by up to so much, as of longer or shorter vocal tracts.
+        tone: frequencies are made up to so many dB louder or softer, as by another microphone.
         noise: the chance of white or pink noise, 5 to 40 dB below the speech.
         gap: up to so many seconds of silence before a clip.
         bands, band: how many bands of mel bins are masked, each of at most so many.
@@ -46,6 +50,8 @@ class Changes(NamedTuple):
     joined: float = 0.3
     silence: float = 0.02
     speed: float = 0.1
+    tract: float = 0.0
+    tone: float = 0.0
     noise: float = 0.3
     gap: float = 0.3
     bands: int = 2
@@ -100,6 +106,8 @@ class SpeechInputs:
         before = []
         if clips[0].before and g.random() < on * how.prompt:
             before = self.spoken.words.encode(" " + clips[0].before.strip())
+        if on and how.tone:
+            sound = toned(sound, how.tone, g)
         if g.random() < on * how.noise:
             power = np.sqrt(np.mean(sound**2)) * 10 ** (-g.uniform(5, 40) / 20)
             sound = sound + np.float32(power) * hiss(len(sound), g)
@@ -168,6 +176,8 @@ class SpeechInputs:
         mel = spectrum(
             sound, self.mels, self.samples // HOP, rng is not None and rng.random() < 0.5
         )
+        if rng is not None and self.changes.tract:
+            mel = stretched(mel, 1 + float(rng.uniform(-1, 1)) * self.changes.tract)
         if rng is not None:
             mel = masked(mel, len(sound) // HOP, self.changes, rng)
         return Item(mel, made)
@@ -211,6 +221,27 @@ def faster(sound: Samples, pace: float) -> Float[np.ndarray, " t"]:
         return sound
     at = np.arange(0, len(sound) - 1, pace)
     return np.interp(at, np.arange(len(sound)), sound).astype(np.float32)
+
+
+def toned(sound: Samples, most: float, g: np.random.Generator) -> Float[np.ndarray, " s"]:
+    """The sound as through another microphone: an octave is up to `most` dB louder or softer."""
+    octaves = int(np.log2(RATE / 2 / LOWEST)) + 2
+    waves = np.fft.rfft(sound)
+    heard = np.log2(np.maximum(np.fft.rfftfreq(len(sound), 1 / RATE), LOWEST) / LOWEST)
+    gain = np.interp(heard, np.arange(octaves), g.uniform(-most, most, octaves))
+    return np.fft.irfft(waves * 10 ** (gain / 20), len(sound)).astype(np.float32)
+
+
+def stretched(mel: Float[Tensor, "m f"], by: float) -> Float[Tensor, "m f"]:
+    """What stood at a frequency stands at `by` times it; read off between bins, the last one held.
+
+    Jaitly and Hinton 2013 (VTLP), but for the highest frequencies, which they squeeze.
+    """
+    hertz = centres(len(mel)).numpy()
+    at = torch.from_numpy(np.interp(hertz / by, hertz, np.arange(len(mel))))
+    low = at.floor().long()
+    part = (at - low).to(mel.dtype)[:, None]
+    return mel[low] * (1 - part) + mel[(low + 1).clamp(max=len(mel) - 1)] * part
 
 
 def hiss(count: int, g: np.random.Generator) -> Samples:

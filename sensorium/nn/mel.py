@@ -33,6 +33,12 @@ def filters(mels: int, rate: int = RATE, fft: int = FFT) -> Float[Tensor, "m f"]
     return (torch.minimum(rising, falling).clamp(min=0) * area[:, None]).float()
 
 
+def centres(mels: int) -> Float[Tensor, " m"]:
+    """The frequency that each mel bin stands for, in Hz."""
+    top = float(_mel(torch.tensor(RATE / 2, dtype=torch.float64)))
+    return _hertz(torch.linspace(0, top, mels + 2, dtype=torch.float64))[1:-1]
+
+
 STEP = math.log(6.4) / 27  # of a mel above 1 kHz, which is mel 15
 
 

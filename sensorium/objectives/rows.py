@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from sensorium.types import Ids, Patched, Pictured, Ragged, Regions
+from sensorium.types import Ids, Patched, Pictured, Ragged, Regions, Shared
 
 
 def places(
@@ -60,6 +60,8 @@ def take_picture(image: Pictured, index: Int[Tensor, " k"]) -> Pictured:
     """The pictures at these places, in this order, possibly repeated."""
     if isinstance(image, Tensor):
         return image[index]
+    if isinstance(image, Shared):
+        return image._replace(which=image.which[index])
     place, lengths = places(image.lengths, index)
     rows, back, _ = laid(lengths)
     if len(place) == 0:

@@ -50,11 +50,12 @@ class Habit(NamedTuple):
     batch: int = 128
     lr: float = 1e-3
     precision: Literal["float32", "bf16"] = "float32"
+    together: int = 1  # questions about a picture side by side, for which it is read once
 
 
 HABITS = {
     "vilt": Habit(3, 2600, 128, 2e-3, "bf16"),
-    "albef": Habit(3, 3000, 128, 1e-3, "bf16"),
+    "albef": Habit(3, 4200, 128, 1e-3, "float32", 4),
 }
 
 

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 import sensorium
+from sensorium.data.joined import Subset
 from sensorium.data.loader import Source
-from sensorium.data.order import Shuffled
+from sensorium.data.order import Order, Shuffled, Together
 from sensorium.data.tokenizers import WordPiece, tokenizer, train_wordpiece
 from sensorium.media import transform
 from sensorium.media.rand_augment import rand_augment
@@ -192,6 +193,13 @@ def answering(
             return going_on(start, system, head, table)
         return anew(system, head, found(), table, seen)
 
+    def order(kept: Subset) -> Order:
+        together = HABITS.get(system, Habit()).together
+        if together == 1:
+            return Shuffled(len(kept), effort.seed)
+        entries = found().train.entries
+        return Together([entries[i].files for i in kept.indices], effort.seed, together)
+
     @cache
     def source() -> Source:
         m = made()
@@ -201,7 +209,7 @@ def answering(
         kept = learnable(found().train, m.table, m.words, room)
         answers = [told(m.words, name) for name in m.table] if decodes else None
         marked = Marked(inputs, m.table, found().several, answers)
-        return Source(kept, Shuffled(len(kept), effort.seed), marked, marked.batch)
+        return Source(kept, order(kept), marked, marked.batch)
 
     def package() -> Package:
         m = made()

@@ -207,12 +207,14 @@ HARD = Changes(
     joined=0.0,
     silence=0.02,
     speed=0.2,
+    tract=0.2,
+    tone=8.0,
     noise=0.3,
     bands=2,
     band=10,
     spans=1,
 )
-"""How digits are changed: few speakers, so that pitch and pace must vary more."""
+"""How digits are changed: few speakers, so that pitch, pace, voices and microphones vary more."""
 
 
 def on_paper(net: nn.Module) -> bool:

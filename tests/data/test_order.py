@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from sensorium.data.errors import DataError
-from sensorium.data.order import Mixed, OnePerGroup, Shuffled
+from sensorium.data.order import Mixed, OnePerGroup, Shuffled, Together
 
 GROUPS = [g for g, size in enumerate((1, 2, 3, 5, 1, 2, 4, 1, 3, 2)) for _ in range(size)]
 
@@ -17,6 +17,7 @@ def orders() -> dict:
     return {
         "shuffled": Shuffled(7, seed=1),
         "grouped": OnePerGroup(GROUPS, seed=1, batch=4),
+        "together": Together(GROUPS, seed=1, each=2),
         "mixed": Mixed([Shuffled(7, 1), Shuffled(30, 2)], [7, 30], [1.0, 3.0], seed=1),
     }
 
@@ -39,6 +40,18 @@ def test_shuffled_shows_every_sample_once_an_epoch_in_changing_order() -> None:
     assert len(set(epochs)) > 15
     other = Shuffled(7, seed=1)
     assert epochs[0] != tuple(other(i) for i in range(7))
+
+
+def test_members_of_a_group_stand_together() -> None:
+    order, size = Together(GROUPS, seed=0, each=2), len(GROUPS)
+    epochs = [[order(size * e + i) for i in range(size)] for e in range(20)]
+    assert all(sorted(epoch) == list(range(size)) for epoch in epochs)
+    assert len(set(map(tuple, epochs))) == 20
+    pieces = Counter(GROUPS)
+    for epoch in epochs:
+        groups = [GROUPS[i] for i in epoch]
+        met = sum(a == b for a, b in zip(groups, groups[1:], strict=False))
+        assert met >= sum(count // 2 for count in pieces.values())
 
 
 def test_no_batch_holds_two_of_a_group() -> None:

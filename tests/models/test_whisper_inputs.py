@@ -10,8 +10,16 @@ import torch
 from sensorium.data.clips import Clip, Piece
 from sensorium.data.errors import DataError
 from sensorium.data.tokenizers.spoken import ENGLISH_ONLY, Spoken, published
-from sensorium.models.whisper_inputs import CHANGES, Changes, SpeechInputs, masked, spectrum
-from sensorium.nn.mel import log_mel
+from sensorium.models.whisper_inputs import (
+    CHANGES,
+    Changes,
+    SpeechInputs,
+    masked,
+    spectrum,
+    stretched,
+    toned,
+)
+from sensorium.nn.mel import RATE, centres, log_mel
 from sensorium.verbs.speech.track import Track
 
 SPOKEN = Spoken(published(ENGLISH_ONLY))
@@ -116,3 +124,23 @@ def test_what_cannot_be_learnt_from_is_refused() -> None:
         inputs()([clip(0.005)], None)
     with pytest.raises(DataError, match="cut it into pieces"):
         inputs()([clip(1.0, text="many words " * 40)], None)
+
+
+def tone(hertz: float, seconds: float = 1.0) -> np.ndarray:
+    at = np.arange(round(RATE * seconds)) / RATE
+    return np.sin(2 * np.pi * hertz * at).astype(np.float32)
+
+
+@pytest.mark.parametrize("by", [0.8, 1.0, 1.25])
+def test_a_longer_tract_moves_what_is_heard_by_its_share(by: float) -> None:
+    mel = stretched(spectrum(tone(1500), 80, 100, silent=False), by)
+    heard = float(centres(80)[mel[:, 50].argmax()])
+    assert heard == pytest.approx(1500 * by, rel=0.04)  # bins are 4% apart
+
+
+def test_another_microphone_changes_how_loud_a_tone_is_and_nothing_else() -> None:
+    sound = toned(tone(1500), 8.0, rng())
+    middle = slice(4000, 12000)
+    factor = np.abs(sound[middle]).max()
+    assert 10 ** (-8 / 20) < factor < 10 ** (8 / 20)
+    np.testing.assert_allclose(sound[middle], factor * tone(1500)[middle], atol=2e-3)

@@ -14,6 +14,7 @@ from sensorium.datasets.asked import Entry, Questions
 from sensorium.media import canvas, shorter, transform
 from sensorium.models.faster_rcnn import TINY_SMALL
 from sensorium.models.question_inputs import QuestionInputs, Sees, cut_out
+from sensorium.objectives.rows import take_picture
 from sensorium.recipes.asking import Regions, ask
 from sensorium.recipes.execute import finish
 from sensorium.recipes.questions import (
@@ -29,6 +30,7 @@ from sensorium.recipes.questions import (
 from sensorium.recipes.vqa import Effort, answering, vqa
 from sensorium.verbs.ask import Asker
 from sensorium.verbs.load import load_folder
+from sensorium.types import Joint, Shared
 from sensorium.verbs.model import Model
 from tests.datasets import nlvr_scenes as write
 
@@ -221,3 +223,24 @@ def test_pairs_of_pictures_and_single_ones_do_not_mix():
     assert inputs.joint([two, two]).second.shape == (2, 3, 8, 8)
     with pytest.raises(DataError, match=r"about \[1, 2\] pictures"):
         inputs.joint([one, two])
+
+
+def test_a_picture_of_several_questions_is_read_once_and_answers_stay(tmp_path: Path) -> None:
+    parts = one_shape(tmp_path / "data")
+    run = answering("albef", lambda: parts, lambda: None, None, EFFORT, {"questions": "drawn"})
+    inputs = run.asks["vqa"].source().inputs.inputs  # type: ignore[attr-defined]
+    items = [inputs(parts.train[i]) for i in (0, 4, 1, 2, 30)]  # of pictures 0, 1, 0, 0, 10
+    joint = inputs.joint(items)
+    assert isinstance(joint.image, Shared)
+    assert len(joint.image.images) == 3
+    assert joint.image.which.tolist() == [0, 1, 0, 0, 2]
+    each = Joint(joint.image.images[joint.image.which], joint.text)
+    net = run.net().eval()
+    torch.testing.assert_close(net(joint).pooled, net(each).pooled)
+    other = take_picture(joint.image, torch.tensor([3, 1]))
+    torch.testing.assert_close(
+        net.image(other).x,
+        net.image(each.image[[3, 1]]).x,  # type: ignore[operator]
+    )
+    single = inputs.joint([items[0], items[1], items[4]])
+    assert isinstance(single.image, torch.Tensor)
