@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -50,7 +51,7 @@ def test_members_of_a_group_stand_together() -> None:
     pieces = Counter(GROUPS)
     for epoch in epochs:
         groups = [GROUPS[i] for i in epoch]
-        met = sum(a == b for a, b in zip(groups, groups[1:], strict=False))
+        met = sum(a == b for a, b in pairwise(groups))
         assert met >= sum(count // 2 for count in pieces.values())
 
 

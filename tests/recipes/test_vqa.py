@@ -28,9 +28,9 @@ from sensorium.recipes.questions import (
     without_picture,
 )
 from sensorium.recipes.vqa import Effort, answering, vqa
+from sensorium.types import Joint, Shared
 from sensorium.verbs.ask import Asker
 from sensorium.verbs.load import load_folder
-from sensorium.types import Joint, Shared
 from sensorium.verbs.model import Model
 from tests.datasets import nlvr_scenes as write
 
