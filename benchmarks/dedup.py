@@ -73,7 +73,8 @@ def main() -> None:
     step = max(1, len(every) // options.files)
     some = every[::step][: options.files]
     size = sum(len(t.encode()) for t in some) / 1e6
-    seconds(ours, some[:10]), seconds(theirs, some[:10])
+    for way in (ours, theirs):
+        way(some[:10])
     mine, other = [], []
     for number in range(options.rounds):
         for first in (number % 2 == 0, number % 2 == 1):

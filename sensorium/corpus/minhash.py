@@ -61,9 +61,12 @@ def shingles(content: str, ngram: int) -> set[bytes]:
     spaces = np.flatnonzero(np.frombuffer(text, np.uint8) == 32)
     if len(spaces) + 1 < ngram:
         return set()
-    starts = [0, *(spaces[: len(spaces) - ngram + 1] + 1).tolist()]
-    ends = [*spaces[ngram - 1 :].tolist(), len(text)]
-    return set(map(text.__getitem__, map(slice, starts, ends)))
+    starts = np.append(0, spaces[: len(spaces) - ngram + 1] + 1)
+    ends = np.append(spaces[ngram - 1 :], len(text))
+    some = ends - starts >= ngram  # a third of all are of empty pieces alone: indentation
+    each = map(slice, starts[some].tolist(), ends[some].tolist())
+    made = set(map(text.__getitem__, each))
+    return made if some.all() else made | {b" " * (ngram - 1)}
 
 
 def hashes(some: set[bytes]) -> UInt32[np.ndarray, " n"]:
