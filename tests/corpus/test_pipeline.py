@@ -1,6 +1,8 @@
 """The pipeline from sources to clean shards: ledger, resuming, workers, report, command line."""
 
 import json
+import time
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -92,12 +94,34 @@ def test_workers_and_shards_do_not_change_the_corpus(projects: Path, tmp_path: P
     assert contents(tmp_path / "a") == contents(tmp_path / "b")
 
 
+def services() -> set[int]:
+    """Processes of Ray on this machine."""
+    found = set()
+    for at in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):  # it has ended meanwhile
+            words = at.read_bytes()
+            if b"raylet" in words or b"gcs_server" in words or words.startswith(b"ray::"):
+                found.add(int(at.parent.name))
+    return found
+
+
 @pytest.mark.slow
-def test_ray_gives_the_same_corpus(projects: Path, tmp_path: Path) -> None:
-    pytest.importorskip("ray")
+def test_ray_gives_the_same_corpus_and_leaves_no_process(projects: Path, tmp_path: Path) -> None:
+    ray = pytest.importorskip("ray")
+    before = services()
     start(projects, tmp_path / "a")
-    start(projects, tmp_path / "b", ray_cluster())
-    assert contents(tmp_path / "a") == contents(tmp_path / "b")
+    with ray_cluster(cpus=2) as workers:
+        start(projects, tmp_path / "b", workers)
+        assert contents(tmp_path / "a") == contents(tmp_path / "b")
+        with pytest.raises(DataError, match="refused by this test"):
+            run([projects], tmp_path / "c", [Stage("failing", failing, {})], workers)
+        assert ray.is_initialized() and services() > before
+    assert not ray.is_initialized()
+    for _ in range(100):
+        if services() <= before:
+            break
+        time.sleep(0.1)
+    assert services() <= before
 
 
 class Stopped(Exception):
