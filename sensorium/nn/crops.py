@@ -1,10 +1,13 @@
 """Regions seen as small pictures: a feature that is learnt with the net, without a detector."""
 
+import math
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from sensorium.nn.activation import activation
+from sensorium.nn.regions import Box
 from sensorium.types import Regions, Tokens
 
 
@@ -36,18 +39,40 @@ class Crops(nn.Module):
         return self.proj(x.flatten(1))
 
 
+class Waves(Box):
+    """Where a box is, finely, as a part of its region's feature.
+
+    Sines and cosines of the corners, as shares of the picture, of 1, 2, 4 ... 2^(count-1) periods a
+    side (Mildenhall et al. 2020, equation 4), through a linear layer.
+    """
+
+    def __init__(self, count: int, feature: int):
+        super().__init__(lambda boxes: waves(boxes, count), 8 * count, feature)
+
+
+def waves(boxes: Float[Tensor, "r 4"], count: int) -> Float[Tensor, "r g"]:
+    """Sines, then cosines, of `count` frequencies of each corner."""
+    turns = 2 * math.pi * 2.0 ** torch.arange(count, device=boxes.device, dtype=boxes.dtype)
+    angles = (boxes[:, :, None] * turns).flatten(1)
+    return torch.cat([angles.sin(), angles.cos()], dim=1)
+
+
 class Cropped(nn.Module):
     """Regions whose features are crops, seen by `crops` and embedded by `image`.
 
-    What an objective has hidden is hidden from both: a masked region's feature is zero.
+    What an objective has hidden is hidden from both: a masked region's feature is zero. Boxes are
+    never hidden: what `place` (None: nothing) makes of them is added.
     """
 
-    def __init__(self, crops: Crops, image: nn.Module):
+    def __init__(self, crops: Crops, image: nn.Module, place: Waves | None = None):
         super().__init__()
-        self.crops, self.image = crops, image
+        self.crops, self.image, self.place = crops, image, place
 
     def forward(self, regions: Regions) -> Tokens:
-        return self.image(featured(self.crops, regions))
+        seen = featured(self.crops, regions)
+        if self.place is not None:
+            seen = seen._replace(features=seen.features + self.place(regions))
+        return self.image(seen)
 
 
 class CroppedWhole(nn.Module):

@@ -24,6 +24,8 @@ from sensorium.models.vit import Size
 
 CROP = 16  # pixels of a crop's side
 CHANNELS = (32, 64)  # of the convolutions over it
+FEWER = (16, 32)  # of them where shapes are plain
+WAVES = 6  # frequencies by which places are told where they are asked for
 FEATURE = 64  # of a region, where it is learnt
 
 
@@ -141,6 +143,18 @@ def answerer(system: str, wanted: Wanted, head: str = "vqa") -> Answerer:
     args = dict(of=of, side=CROP, channels=CHANNELS, feature=FEATURE)
     look = transform(canvas(CROP))
     return Answerer(Declaration(over_crops, args), Sees("crops", words), look)
+
+
+def pointing(how: Answerer) -> Answerer:
+    """UNITER over crops of plain shapes, told finely where they are; its head of masked regions
+    says two numbers of each: whether a statement means it, and whether its box."""
+    of = how.model.args["of"]
+    args = {**of["args"], "heads": [*of["args"]["heads"], "mrc"], "classes": 2}
+    model = Declaration(over_crops, {**how.model.args, "of": {**of, "args": args}})
+    return how._replace(model=Declaration(over_crops, model.args | SEEN))
+
+
+SEEN = {"channels": FEWER, "waves": WAVES}
 
 
 @torch.no_grad()

@@ -22,12 +22,13 @@ from sensorium.datasets.files import Rows, read
 from sensorium.datasets.nlvr import ANSWERS
 from sensorium.media import open_image
 from sensorium.recipes.statement_parts import COLOURS, SIDE, Group, Scene, Thing
-from sensorium.recipes.statements import statement, towers
+from sensorium.recipes.statements import Mark, Said, statement, towers
 
 BETWEEN = 128  # grey level between the boxes
 STEP = 150  # pixels from one box to the next
 INK = np.array([(0, 0, 0), (255, 255, 0), (0, 153, 255), (0, 0, 0)], dtype=np.uint8)  # as COLOURS
-MADE, EACH, ANEW = 4000, 16, 4  # scenes, statements of each, and how often people's are told anew
+MADE, EACH, ANEW = 4000, 30, 14  # scenes, statements of each, and how often people's are told anew
+OFF = 0.1  # chance that a corner of a box of every other new scene is a pixel off
 TRIES, MOST = 40, 20  # scenes that are looked at for a statement, statements for one that is kept
 COLOUR = re.compile("|".join(COLOURS), re.IGNORECASE)
 
@@ -43,10 +44,18 @@ class Part(NamedTuple):
 
 @final
 class Made(Rows[Question]):
-    """Questions whose pictures are held here, or are files below `root`."""
+    """Questions whose pictures are held here, or are files below `root`; `marks` are, by the
+    question's id, what it speaks of among its boxes (see `statements.Said`), where that is known.
+    """
 
-    def __init__(self, root: str, entries: Sequence[Entry], pictures: dict[str, bytes]):
-        self.root, self.entries, self.pictures = root, entries, pictures
+    def __init__(
+        self,
+        root: str,
+        entries: Sequence[Entry],
+        pictures: dict[str, bytes],
+        marks: dict[str, list[Mark]],
+    ):
+        self.root, self.entries, self.pictures, self.marks = root, entries, pictures, marks
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -77,6 +86,7 @@ def made(
     """
     rng = np.random.default_rng(seed)
     pictures: dict[str, bytes] = {}
+    marks: dict[str, list[Mark]] = {}
     entries = list(of.entries)
     known = [parts_of(of[i]) for i in range(len(of))]
     for number, one in enumerate(of.entries):
@@ -84,7 +94,7 @@ def made(
             told = f"{one.id}+{again}"
             parts, text = told_anew(known[number], one.text, rng)
             pictures[told] = drawn(parts)
-            entries.append(entry(told, parts, text, one.answers[0]))
+            entries.append(off(entry(told, parts, text, one.answers[0]), again, rng))
         say(number + 1, len(of) + scenes)
     sorts = [[p for p in known if towers(groups(p)) == sort] for sort in (True, False)]
     for some in sorts:
@@ -92,32 +102,49 @@ def made(
         new = [put_together(some, rng) for _ in range(count)]
         names = [f"made-{len(pictures) + i}" for i in range(count)]
         pictures |= {name: drawn(parts) for name, parts in zip(names, new, strict=True)}
+        plain = [entry(*one, "", "") for one in zip(names, new, strict=True)]
+        shown = [off(one, number, rng) for number, one in enumerate(plain)]
         pairs = paired([groups(parts) for parts in new], count * each // 2, rng) if new else []
-        for number, (text, *two) in enumerate(pairs):
+        for number, (said, *two) in enumerate(pairs):
+            cluster = " ".join(said.text.lower().split())
             for answer, place in zip(ANSWERS, two, strict=True):
-                one = entry(names[place], new[place], text, answer)
-                entries.append(one._replace(id=f"{names[place]}-{number}-{answer}"))
+                name = f"{names[place]}-{number}-{answer}"
+                one = shown[place]._replace(text=said.text, answers=(answer,), cluster=cluster)
+                entries.append(one._replace(id=name))
+                if said.marks is not None:
+                    marks[name] = said.marks(groups(new[place]))
         say(len(of) + count, len(of) + scenes)
-    return Made(of.root, entries, pictures)
+    return Made(of.root, entries, pictures, marks)
+
+
+def off(one: Entry, number: int, rng: np.random.Generator) -> Entry:
+    """Of every other number the boxes as a detector might find them: some corners a pixel off."""
+    if number % 2 == 0 or not one.boxes[0]:
+        return one
+    boxes = np.array(one.boxes[0])
+    chance = rng.random(boxes.shape)
+    boxes += (chance < OFF / 2) * 1.0 - (chance > 1 - OFF / 2) * 1.0
+    boxes = boxes.clip(0, (2 * STEP + SIDE, SIDE) * 2)
+    return one._replace(boxes=(tuple(map(tuple, boxes.tolist())),))
 
 
 def paired(
     scenes: Sequence[Scene], count: int, rng: np.random.Generator
-) -> list[tuple[str, int, int]]:
+) -> list[tuple[Said, int, int]]:
     """Statements, each with the places of a scene of which it is false and of one where it is true.
 
     So no words tell whether a statement is true: it takes the picture.
     """
-    out: list[tuple[str, int, int]] = []
+    out: list[tuple[Said, int, int]] = []
     for _ in range(MOST * count):
         if len(out) == count:
             break
-        text, fits = statement(rng, towers(scenes[0]))
+        said = statement(rng, towers(scenes[0]))
         two: dict[bool, int] = {}
         for place in rng.integers(len(scenes), size=TRIES).tolist():
-            two.setdefault(fits(scenes[place]), place)
+            two.setdefault(said.fits(scenes[place]), place)
             if len(two) == 2:
-                out.append((text, two[False], two[True]))
+                out.append((said, two[False], two[True]))
                 break
     return out
 

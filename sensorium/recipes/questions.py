@@ -139,7 +139,7 @@ def boxed_by(detector: Model, data: Questions | Made) -> Questions | Made:
             looked[one.files] = tuple(found_by(detector, image) for image in data[i].images)
         entries.append(one._replace(boxes=looked[one.files], names=()))
     if isinstance(data, Made):
-        return Made(data.root, entries, data.pictures)
+        return Made(data.root, entries, data.pictures, {})
     return Questions(data.root, entries)
 
 

@@ -53,10 +53,30 @@ class Count(NamedTuple):
 
 
 class Holds(NamedTuple):
-    """What is said of one box or tower: "... a blue block at the top"."""
+    """What is said of one box or tower: "... a blue block at the top"; its words, its test, and
+    which things of a box or tower it speaks of."""
 
     words: str
     fits: Callable[[Group], bool]
+    meant: Callable[[Group], list[bool]]
+
+
+def each(fits: Callable[[Thing], bool]) -> Callable[[Group], list[bool]]:
+    """Those things that pass a test."""
+    return lambda group: [fits(one) for one in group]
+
+
+def at(levels: Sequence[int], colours: Sequence[str]) -> Callable[[Group], list[bool]]:
+    """What lies at these places from below (negative: from above) and has the place's colour."""
+
+    def meant(group: Group) -> list[bool]:
+        out = [False] * len(group)
+        for level, colour in zip(levels, colours, strict=True):
+            if -len(group) <= level < len(group) and group[level].colour == colour:
+                out[level] = True
+        return out
+
+    return meant
 
 
 T = TypeVar("T")
@@ -177,7 +197,7 @@ def holds(rng: Draw, tower: bool) -> Holds:
 def some(rng: Draw, tower: bool) -> Holds:
     """So many of a kind."""
     of, many = kind(rng, tower), amount(rng, 4)
-    return Holds(counted(many, of), lambda group: many.fits(of.count(group)))
+    return Holds(counted(many, of), lambda group: many.fits(of.count(group)), each(of.fits))
 
 
 def so_many(rng: Draw, tower: bool) -> Holds:
@@ -185,14 +205,18 @@ def so_many(rng: Draw, tower: bool) -> Holds:
     of, many = kind(rng, tower, 0.0), amount(rng, 4 if tower else 7)
     noun = "block" if tower else pick(rng, ("item", "object"))
     of = Kind(noun, noun + "s", lambda one: True)
-    return Holds(counted(many, of), lambda group: many.fits(len(group)))
+    return Holds(counted(many, of), lambda group: many.fits(len(group)), each(of.fits))
 
 
 def two_kinds(rng: Draw, tower: bool) -> Holds:
     """Some of a kind and some of another."""
     first, second = some(rng, tower), some(rng, tower)
     return Holds(
-        f"{first.words} and {second.words}", lambda group: first.fits(group) and second.fits(group)
+        f"{first.words} and {second.words}",
+        lambda group: first.fits(group) and second.fits(group),
+        lambda group: [
+            a or b for a, b in zip(first.meant(group), second.meant(group), strict=True)
+        ],
     )
 
 
@@ -205,6 +229,7 @@ def of_which(rng: Draw, tower: bool) -> Holds:
     return Holds(
         words,
         lambda group: len(group) == n and part.fits(sum(one.colour == colour for one in group)),
+        each(lambda one: one.colour == colour),
     )
 
 
@@ -216,7 +241,11 @@ def only(rng: Draw, tower: bool) -> Holds:
         colours = [COLOURS[i] for i in rng.permutation(3)[:2]]
     said = " and ".join(colours)
     words = pick(rng, (f"only {said} {noun}", f"{noun} of only {said} color"))
-    return Holds(words, lambda group: {one.colour for one in group} == set(colours))
+    return Holds(
+        words,
+        lambda group: {one.colour for one in group} == set(colours),
+        each(lambda one: one.colour in colours),
+    )
 
 
 def colours_of(rng: Draw, tower: bool) -> Holds:
@@ -225,7 +254,9 @@ def colours_of(rng: Draw, tower: bool) -> Holds:
     noun = pick(rng, ("blocks", "items") if tower else ("items", "objects"))
     same, all3 = f"{noun} of the same color", f"{noun} of all {number(rng, 3)} different colors"
     words = same if n == 1 else all3 if n == 3 else f"{noun} of {number(rng, 2)} different colors"
-    return Holds(words, lambda group: len({one.colour for one in group}) == n)
+    return Holds(
+        words, lambda group: len({one.colour for one in group}) == n, each(lambda one: True)
+    )
 
 
 def touching(rng: Draw, tower: bool) -> Holds:
@@ -235,6 +266,7 @@ def touching(rng: Draw, tower: bool) -> Holds:
     return Holds(
         f"{counted(many, of)} {words}",
         lambda group: many.fits(sum(of.fits(one) and fits(one) for one in group)),
+        each(lambda one: of.fits(one) and fits(one)),
     )
 
 
@@ -242,7 +274,11 @@ def on_top(rng: Draw, tower: bool) -> Holds:
     """The highest thing is of a kind."""
     of = kind(rng, tower, 1.0)
     words = pick(rng, (f"a {of.one} on top", f"a {of.one} at the top"))
-    return Holds(words, lambda group: bool(group) and of.fits(group[-1]))
+    return Holds(
+        words,
+        lambda group: bool(group) and of.fits(group[-1]),
+        lambda group: [of.fits(one) and one is group[-1] for one in group],
+    )
 
 
 def at_level(rng: Draw, tower: bool) -> Holds:
@@ -258,7 +294,11 @@ def at_level(rng: Draw, tower: bool) -> Holds:
             return any(one.colour == colour for one in group[1:-1])
         return len(group) > max(level, 0) and group[level].colour == colour
 
-    return Holds(f"a {colour} {noun} {words}", fits)
+    def meant(group: Group) -> list[bool]:
+        inner = range(1, len(group) - 1) if level is None else (level,)
+        return at(inner, [colour] * len(inner))(group)
+
+    return Holds(f"a {colour} {noun} {words}", fits, meant)
 
 
 def both_ends(rng: Draw, tower: bool) -> Holds:
@@ -269,13 +309,14 @@ def both_ends(rng: Draw, tower: bool) -> Holds:
     return Holds(
         pick(rng, words),
         lambda group: bool(group) and group[-1].colour == a and group[0].colour == b,
+        at((-1, 0), (a, b)),
     )
 
 
 def upon(rng: Draw, tower: bool) -> Holds:
     """A block directly above another."""
     words, fits = pair(rng)
-    return Holds(f"a {words}", lambda group: adjoining(group, fits) > 0)
+    return Holds(f"a {words}", lambda group: adjoining(group, fits) > 0, paired_up(fits))
 
 
 def pair(rng: Draw) -> tuple[str, Callable[[str, str], bool]]:
@@ -292,6 +333,16 @@ def adjoining(group: Group, fits: Callable[[str, str], bool]) -> int:
     return sum(fits(up.colour, low.colour) for low, up in pairwise(group))
 
 
+def paired_up(fits: Callable[[str, str], bool]) -> Callable[[Group], list[bool]]:
+    """The blocks of such neighbours."""
+
+    def meant(group: Group) -> list[bool]:
+        right = [fits(up.colour, low.colour) for low, up in pairwise(group)]
+        return [a or b for a, b in zip([*right, False], [False, *right], strict=True)][: len(group)]
+
+    return meant
+
+
 def stacked(rng: Draw, tower: bool) -> Holds:
     """Two or three blocks of a colour directly upon each other."""
     n, colour = int(rng.integers(2, 4)), pick(rng, COLOURS)
@@ -302,7 +353,14 @@ def stacked(rng: Draw, tower: bool) -> Holds:
         runs = [group[i : i + n] for i in range(1 if at_base else len(group))]
         return any(len(r) == n and all(one.colour == colour for one in r) for r in runs)
 
-    return Holds(words, fits)
+    def meant(group: Group) -> list[bool]:
+        out = [False] * len(group)
+        for i in range(1 if at_base else len(group)):
+            if fits(group[i : i + n]):
+                out[i : i + n] = [True] * n
+        return out
+
+    return Holds(words, fits, meant)
 
 
 def tall(rng: Draw, tower: bool) -> Holds:
@@ -311,7 +369,7 @@ def tall(rng: Draw, tower: bool) -> Holds:
     exactly = pick(rng, ("", "exactly "))
     noun = "block" if n == 1 else "blocks"
     words = f"{exactly}{number(rng, n)} {noun} {pick(rng, ('with', 'having'))} {rest.words}"
-    return Holds(words, lambda group: len(group) == n and rest.fits(group))
+    return Holds(words, lambda group: len(group) == n and rest.fits(group), rest.meant)
 
 
 INSIDE_TOWERS = (

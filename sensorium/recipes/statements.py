@@ -6,6 +6,7 @@ exactly two, "a" and "at least one" mean one or more, "above" in a tower is dire
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 from sensorium.recipes.statement_parts import (
     BLOCK,
@@ -16,13 +17,16 @@ from sensorium.recipes.statement_parts import (
     Thing,
     adjoining,
     amount,
+    at,
     at_level,
     being,
     counted,
+    each,
     holds,
     kind,
     number,
     pair,
+    paired_up,
     pick,
     place,
     some,
@@ -31,14 +35,35 @@ from sensorium.recipes.statement_parts import (
     where,
 )
 
-Said = tuple[str, Callable[[Scene], bool]]
+Mark = tuple[bool, bool]
+
+
+class Said(NamedTuple):
+    """A statement, the test of it, and what it speaks of: of each thing of a scene, box by box,
+    whether it is meant, and whether its box is; None: that cannot be said."""
+
+    text: str
+    fits: Callable[[Scene], bool]
+    marks: Callable[[Scene], list[Mark]] | None = None
 
 
 def statement(rng: Draw, tower: bool) -> Said:
     """A statement about scenes of towers, or of loose things, and the test of it."""
     frames = TOWERS if tower else LOOSE
-    text, fits = frames[int(rng.integers(len(frames)))](rng, tower)
-    return styled(text, rng), fits
+    said = frames[int(rng.integers(len(frames)))](rng, tower)
+    return said._replace(text=styled(said.text, rng))
+
+
+def marking(
+    group: Callable[[Group], bool], meant: Callable[[Group], list[bool]]
+) -> Callable[[Scene], list[Mark]]:
+    """Which boxes are meant, and which things in each."""
+    return lambda scene: [(thing, group(g)) for g in scene if g for thing in meant(g)]
+
+
+def marking_things(fits: Callable[[Thing], bool]) -> Callable[[Scene], list[Mark]]:
+    """Things that pass a test, and the boxes that hold one."""
+    return marking(lambda g: any(map(fits, g)), each(fits))
 
 
 def towers(scene: Scene) -> bool:
@@ -80,8 +105,9 @@ def held(rng: Draw, tower: bool) -> Said:
         whole = f"{pick(rng, ('', 'at least ', 'exactly '))}"
         many_of = (lambda k: k >= n) if whole == "at least " else (lambda k: k == n)
         words = f"{whole}{number(rng, n)} of the {more} has {inside.words}"
-        return words, lambda scene: many_of(sum(bool(g) and inside.fits(g) for g in scene))
-    return there(many, words), fits
+        test = lambda scene: many_of(sum(bool(g) and inside.fits(g) for g in scene))  # noqa: E731
+        return Said(words, test, marking(inside.fits, inside.meant))
+    return Said(there(many, words), fits, marking(inside.fits, inside.meant))
 
 
 def every(rng: Draw, tower: bool) -> Said:
@@ -90,9 +116,14 @@ def every(rng: Draw, tower: bool) -> Said:
     all3 = (f"all {more} have", f"all {number(rng, 3)} {more} have")
     words = pick(rng, (f"each {one} has", f"every {one} has", *all3))
     if rng.random() < 0.2:
-        words = f"there is {inside.words} in {pick(rng, ('every', 'each'))} {one}"
-        return words, lambda scene: all(inside.fits(group) for group in scene)
-    return f"{words} {inside.words}", lambda scene: all(inside.fits(group) for group in scene)
+        text = f"there is {inside.words} in {pick(rng, ('every', 'each'))} {one}"
+    else:
+        text = f"{words} {inside.words}"
+    return Said(
+        text,
+        lambda scene: all(inside.fits(group) for group in scene),
+        marking(inside.fits, inside.meant),
+    )
 
 
 def flat(scene: Scene) -> list[Thing]:
@@ -103,7 +134,8 @@ def flat(scene: Scene) -> list[Thing]:
 def total(rng: Draw, tower: bool) -> Said:
     """There are so many of a kind in all."""
     many, of = amount(rng, 5), kind(rng, tower, 0.95)
-    return there(many, counted(many, of)), lambda scene: many.fits(of.count(flat(scene)))
+    text = there(many, counted(many, of))
+    return Said(text, lambda scene: many.fits(of.count(flat(scene))), marking_things(of.fits))
 
 
 def lying(rng: Draw, tower: bool) -> Said:
@@ -113,20 +145,26 @@ def lying(rng: Draw, tower: bool) -> Said:
     ways = [there(many, f"{said} {words}"), there(many, f"{said} that {being(many)} {words}")]
     ways.append(f"{said} {being(many)} {words}")
 
-    def right(scene: Scene) -> bool:
-        return many.fits(sum(of.fits(one) and fits(one) for one in flat(scene)))
+    def both(one: Thing) -> bool:
+        return of.fits(one) and fits(one)
 
-    return pick(rng, (ways[0], *ways)), right
+    def right(scene: Scene) -> bool:
+        return many.fits(sum(map(both, flat(scene))))
+
+    return Said(pick(rng, (ways[0], *ways)), right, marking_things(both))
 
 
 def none(rng: Draw, tower: bool) -> Said:
     """None of a kind, or all of them, touch something."""
     of, (words, fits) = kind(rng, tower), place(rng, tower)
+    marks = marking_things(lambda one: of.fits(one) and fits(one))
     if rng.random() < 0.6:
         text = f"none of the {of.many} are touching {words}"
-        return text, lambda scene: not any(of.fits(one) and fits(one) for one in flat(scene))
+        return Said(
+            text, lambda scene: not any(of.fits(one) and fits(one) for one in flat(scene)), marks
+        )
     text = f"all the {of.many} are touching {words}"
-    return text, lambda scene: all(fits(one) for one in flat(scene) if of.fits(one))
+    return Said(text, lambda scene: all(fits(one) for one in flat(scene) if of.fits(one)), marks)
 
 
 def ends(rng: Draw, tower: bool) -> Said:
@@ -145,11 +183,11 @@ def ends(rng: Draw, tower: bool) -> Said:
     def tall_enough(group: Group) -> bool:
         return any_height or (len(group) == least if exact else len(group) >= least)
 
-    def fits(scene: Scene) -> bool:
-        right = [g for g in scene if g and tall_enough(g) and g[level].colour == colour]
-        return many.fits(len(right))
+    def right(group: Group) -> bool:
+        return bool(group) and tall_enough(group) and group[level].colour == colour
 
-    return there(many, words), fits
+    marks = marking(right, at((level,), (colour,)))
+    return Said(there(many, words), lambda scene: many.fits(sum(map(right, scene))), marks)
 
 
 def relation(rng: Draw, tower: bool) -> Said:
@@ -157,7 +195,11 @@ def relation(rng: Draw, tower: bool) -> Said:
     words, fits = pair(rng)
     many = amount(rng, 1)
     text = there(many, f"{many.words} {words}")
-    return text, lambda scene: many.fits(sum(adjoining(group, fits) for group in scene))
+    return Said(
+        text,
+        lambda scene: many.fits(sum(adjoining(group, fits) for group in scene)),
+        marking(lambda group: adjoining(group, fits) > 0, paired_up(fits)),
+    )
 
 
 def the_tower(rng: Draw, tower: bool) -> Said:
@@ -165,7 +207,11 @@ def the_tower(rng: Draw, tower: bool) -> Said:
     n, inside = int(rng.integers(1, 5)), pick(rng, (at_level, some, upon))(rng, tower)
     noun = "block" if n == 1 else "blocks"
     words = pick(rng, (f"the tower with {number(rng, n)} {noun} has {inside.words}",))
-    return words, lambda scene: any(len(g) == n and inside.fits(g) for g in scene)
+
+    def fits(group: Group) -> bool:
+        return len(group) == n and inside.fits(group)
+
+    return Said(words, lambda scene: any(map(fits, scene)), marking(fits, inside.meant))
 
 
 def the_end(rng: Draw, tower: bool) -> Said:
@@ -185,9 +231,10 @@ def the_end(rng: Draw, tower: bool) -> Said:
     level = n - 1 if base else -n
 
     def fits(group: Group) -> bool:
-        return (not sized or len(group) == height) and group[level].colour == colour
+        right = len(group) >= n and (not sized or len(group) == height)
+        return right and group[level].colour == colour
 
-    return text, lambda scene: any(len(g) >= n and fits(g) for g in scene)
+    return Said(text, lambda scene: any(map(fits, scene)), marking(fits, at((level,), (colour,))))
 
 
 def alike(rng: Draw, tower: bool) -> Said:
@@ -208,15 +255,15 @@ def alike(rng: Draw, tower: bool) -> Said:
         text = f"all the {end} of the towers are the same in color"
         if rng.random() < 0.5:
             text = f"the {end} of the three towers are not the same in colors"
-            return text, lambda scene: len({g[level].colour for g in scene}) > 1
-        return text, lambda scene: len({g[level].colour for g in scene}) == 1
+            return Said(text, lambda scene: len({g[level].colour for g in scene}) > 1)
+        return Said(text, lambda scene: len({g[level].colour for g in scene}) == 1)
     how = pick(rng, ("", "at least ", "exactly "))
 
     def fits(scene: Scene) -> bool:
         kinds = {of(group) for group in scene}
         return len(kinds) == 2 or (len(kinds) == 1 and how != "exactly ")
 
-    return f"there are {how}{number(rng, 2)} {noun} {words}", fits
+    return Said(f"there are {how}{number(rng, 2)} {noun} {words}", fits)
 
 
 def one_colour(rng: Draw, tower: bool) -> Said:
@@ -231,7 +278,9 @@ def one_colour(rng: Draw, tower: bool) -> Said:
         right = len(group) == n if way in (1, 2) else len(group) > 1 if way == 3 else True
         return right and all(one.colour == colour for one in group)
 
-    return f"there is a {colour} tower{words[way]}", lambda scene: any(map(fits, scene))
+    meant = each(lambda one: one.colour == colour)
+    text = f"there is a {colour} tower{words[way]}"
+    return Said(text, lambda scene: any(map(fits, scene)), marking(fits, meant))
 
 
 TOWERS = (held, held, held, held, held, ends, ends, total, relation, every, the_tower, the_end)

@@ -19,6 +19,7 @@ from sensorium.models.albef import answering as decoding
 from sensorium.models.albef import twinned
 from sensorium.models.question_inputs import Features, QuestionInputs, Sees
 from sensorium.objectives.answering import Asking
+from sensorium.objectives.meaning import Meaning
 from sensorium.objectives.telling import Telling
 from sensorium.recipes.answerers import (
     HABITS,
@@ -27,9 +28,12 @@ from sensorium.recipes.answerers import (
     Wanted,
     answerer,
     continued,
+    pointing,
     small_start,
 )
 from sensorium.recipes.contrast import PLAIN
+from sensorium.recipes.made import Made as MadeStatements
+from sensorium.recipes.meant import MarkedThings
 from sensorium.recipes.questions import (
     VQA,
     Cut,
@@ -55,6 +59,7 @@ LONGEST = 64  # tokens of a question
 BATCH = 128  # questions a step, where nothing else is said
 FRAME = 4  # of those, special ones, and a "?"
 WIDTH, LAYERS = 64, 3
+STATEMENTS = Habit(3, 9000, 128, 2e-3)  # UNITER's on nlvr's and made ones
 KINDS = 4  # rows of the largest table of kinds of tokens
 DECODERS = ("albef",)  # systems whose answers are read word by word
 SYSTEMS = Literal["vilt", "albef", "visualbert", "uniter", "lxmert", "vilbert"]
@@ -78,6 +83,7 @@ class Effort(NamedTuple):
     precision: Literal["float32", "bf16"]
     seed: int
     augment: bool = False
+    meant: bool = False  # whether a net that says what statements speak of learns that too
 
 
 def vqa(
@@ -111,13 +117,15 @@ def vqa(
     def found() -> Cut:
         return cut(data)
 
-    own = HABITS.get(system, Habit())
+    meant = system == "uniter" and data == "nlvr_made"
+    own = STATEMENTS if meant else HABITS.get(system, Habit())
     effort = Effort(
         own.steps if steps is None else steps,
         own.batch if batch is None else batch,
         own.lr if lr is None else lr,
         own.precision if precision == "usual" else precision,
         seed,
+        meant=meant,
     )
     about = {"questions": data, "system": system}
     return answering(system, found, lambda: None, start, effort, about)
@@ -191,7 +199,8 @@ def answering(
         table = problem.table(found().train.entries)
         if start is not None:
             return going_on(start, system, head, table)
-        return anew(system, head, found(), table, seen)
+        start_of = anew(system, head, found(), table, seen)
+        return pointed(start_of) if effort.meant else start_of
 
     def order(kept: Subset) -> Order:
         together = HABITS.get(system, Habit()).together
@@ -209,7 +218,14 @@ def answering(
         kept = learnable(found().train, m.table, m.words, room)
         answers = [told(m.words, name) for name in m.table] if decodes else None
         marked = Marked(inputs, m.table, found().several, answers)
+        if effort.meant:
+            train = found().train
+            assert isinstance(train, MadeStatements)
+            marked = MarkedThings(marked, train.marks)
         return Source(kept, order(kept), marked, marked.batch)
+
+    objective = Telling() if decodes else Asking(head, either)
+    objective = Meaning(head, "mrc") if effort.meant else objective
 
     def package() -> Package:
         m = made()
@@ -228,7 +244,7 @@ def answering(
 
     return Run(
         net=lambda: made().net(),
-        asks={head: Ask(Telling() if decodes else Asking(head, either), source)},
+        asks={head: Ask(objective, source)},
         rules=((PLAIN, AdamW(effort.lr, 0.0, (0.9, 0.98))), (r".*", AdamW(effort.lr, 0.01))),
         steps=effort.steps,
         batch=effort.batch,
@@ -261,6 +277,12 @@ def anew(
     size = (words.vocab, words.length, len(table), WIDTH, HABITS.get(system, Habit()).layers)
     how = answerer(system, Wanted(*size, short, patch, long, side), head)
     return Made(how, words, table, lambda: small_start(how.model.build()))
+
+
+def pointed(of: Made) -> Made:
+    """The same start with a head that says what statements speak of."""
+    how = pointing(of.how)
+    return of._replace(how=how, net=lambda: small_start(how.model.build()))
 
 
 def going_on(start: str, system: str, head: str, table: dict[str, int]) -> Made:
