@@ -1,6 +1,7 @@
 """Where a box is, told finely, beside what it cuts out."""
 
 import math
+from typing import Any
 
 import torch
 
@@ -25,8 +26,9 @@ def test_places_reach_the_net_only_where_they_are_asked_for():
     boxes = torch.tensor([[0.1, 0.2, 0.3, 0.4], [0.5, 0.2, 0.7, 0.4]])
     regions = lay_regions([Looked(crops, boxes)])
     torch.manual_seed(0)
-    spec = dict(of=TINY.spec(), side=8, channels=(4, 8), feature=32)
-    fine, plain = over_crops(**spec, waves=4).eval(), over_crops(**spec).eval()
+    spec: dict[str, Any] = dict(of=TINY.spec(), side=8, channels=(4, 8), feature=32)
+    nets: tuple[Any, Any] = over_crops(**spec, waves=4).eval(), over_crops(**spec).eval()
+    fine, plain = nets
     extra = fine.state_dict().keys() - plain.state_dict().keys()
     assert extra == {"image.place.proj.weight", "image.place.proj.bias"}
     plain.load_state_dict({k: v for k, v in fine.state_dict().items() if k not in extra})

@@ -1,5 +1,7 @@
 """Statements judged and pointed at: the losses are those of plain loops."""
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -13,7 +15,7 @@ from sensorium.types import Joint
 MARKS = torch.tensor([[1.0, 1.0], [0.0, 1.0], [-1.0, -1.0], [-1.0, -1.0], [-1.0, -1.0]])
 
 
-def posed() -> tuple[torch.nn.Module, Meant]:
+def posed() -> tuple[Any, Meant]:
     torch.manual_seed(0)
     size = BertSize(20, 8, 2, 16, 1, 2, 32)
     net = uniter(size, feature=6, heads=("vqa", "mrc"), answers=2, classes=2, drop=0.0)
