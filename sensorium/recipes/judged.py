@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from sensorium.data.questions import Box, Question, Reference
 from sensorium.recipes.parts import HELD, expressions, hypotheses, statements
-from sensorium.recipes.questions import found_by, own, regions
+from sensorium.recipes.questions import cut, found_by, own, regions, scored
 from sensorium.recipes.rank import FIRST, captioned
 from sensorium.tasks.answers import entailment, nlvr2
 from sensorium.tasks.asking import Answer
@@ -20,6 +20,7 @@ from sensorium.verbs.ask import Asker, digest
 from sensorium.verbs.model import Model
 
 P = TypeVar("P")
+NAMED = ("easy_vqa", "nlvr")
 
 
 See = Callable[[Sequence[Question]], Sequence[Question]]
@@ -66,8 +67,11 @@ def seeing(asker: Asker, detector: Model | None) -> See:
 
 
 def questions(model: Model, detector: Model | None, data: str, said: dict[str, Any]) -> Scores:
-    """Questions of VQA v2's two files."""
-    return vqa(responding(asked(model), detector), own(Path(data)), **said)
+    """Questions of VQA v2's two files, or of the test part of a set that is known by its name."""
+    respond = responding(asked(model), detector)
+    if data in NAMED:
+        return scored(cut(data), respond, said)
+    return vqa(respond, own(Path(data)), **said)
 
 
 def pairs(model: Model, detector: Model | None, data: str, said: dict[str, Any]) -> Scores:

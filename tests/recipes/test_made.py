@@ -9,11 +9,16 @@ from sensorium.datasets.asked import Questions
 from sensorium.datasets.nlvr import ANSWERS
 from sensorium.media import open_image
 from sensorium.recipes import made as making
+from sensorium.recipes.execute import finish
 from sensorium.recipes.made import INK, Part, drawn, entry, groups, made, parts_of
+from sensorium.recipes.questions import Cut
 from sensorium.recipes.statement_parts import COLOURS, Scene, Thing
 from sensorium.recipes.statements import LOOSE as LOOSE_FRAMES
 from sensorium.recipes.statements import TOWERS as TOWER_FRAMES
 from sensorium.recipes.statements import towers
+from sensorium.recipes.vqa import Effort, answering
+from sensorium.verbs.ask import Asker
+from sensorium.verbs.load import load_folder
 
 
 def block(colour: str, level: int) -> Thing:
@@ -207,3 +212,24 @@ def test_sides_are_kept_where_words_speak_of_them(tmp_path):
     for _ in range(20):
         again, _ = making.told_anew(parts, "a block at the left wall", rng)
         assert {thing.box[0] for part in again for thing in part.group} == {40.0}
+
+
+def test_uniter_learns_what_statements_speak_of(tmp_path):
+    """From made statements to a checkpoint that is asked as any other is."""
+    some = made(questions(tmp_path), 0, scenes=6, each=4, anew=2)
+    known = [name for name in (one.id for one in some.entries) if name in some.marks]
+    assert known and all(name.startswith("made") for name in known)
+    for one in some.entries:
+        assert len(some.marks.get(one.id, one.boxes[0])) == len(one.boxes[0])
+    parts = Cut(some, questions(tmp_path), (100, 10, 400))
+    effort = Effort(2, 16, 1e-3, "float32", 0, meant=True)
+    run = answering("uniter", lambda: parts, lambda: None, None, effort, {})
+    found = finish(run, tmp_path / "run", lambda text: None)
+    assert found["queries"]["accuracy"]["all"] == 21
+    model = load_folder(tmp_path / "run" / "checkpoint")
+    asker = Asker(model.net, model.tokenizer, model.manifest)
+    assert asker.shares([parts.test[0]]).shape == (1, 2)
+    again = answering(
+        "uniter", lambda: parts, lambda: None, str(tmp_path / "run/checkpoint"), effort, {}
+    )
+    assert again.net().state_dict().keys() == model.net.state_dict().keys()
