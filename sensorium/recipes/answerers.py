@@ -57,7 +57,7 @@ class Habit(NamedTuple):
 
 HABITS = {
     "vilt": Habit(3, 2600, 128, 2e-3, "bf16"),
-    "albef": Habit(3, 3000, 128, 5e-4, "float32", 4),
+    "albef": Habit(3, 2500, 128, 5e-4, "float32", 4),
 }
 
 
