@@ -3,11 +3,12 @@
 import math
 from collections.abc import Sequence
 
+from sensorium.claims.codex import ARMS
 from sensorium.claims.page import END, RULE, Claim, Found, Lines, Page, Shown
 from sensorium.claims.verdict import slope
 
-SIZES = ("s", "m", "l")
-KILO = (3, 25, 83)  # thousands of parameters beside the embeddings
+SIZES = tuple(ARMS)
+KILO = [round(12 * one.layers * one.width**2 / 1000) for one in ARMS.values()]  # as `parameters`
 
 
 def mean(values: Sequence[float]) -> float:
@@ -78,7 +79,7 @@ from drawn programs.
 )
 
 PAGE = Page(
-    arms={"s": "3 thousand", "m": "25 thousand", "l": "83 thousand"},
+    arms={size: f"{kilo} thousand" for size, kilo in zip(SIZES, KILO, strict=True)},
     measures=(
         Shown("pass@1", "pass@1", "in %, against thousands of parameters"),
         Shown("pass@10", "pass@10", "in %"),

@@ -137,7 +137,7 @@ def asked(of: Tellings, scenes: Sequence[int], each: int, rng: np.random.Generat
             entries.append(
                 Entry((one.id,), text, said, f"{one.id}-{k}", one.id, kind, (one.boxes,))
             )
-    return Made("", entries, pictures)
+    return Made("", entries, pictures, {})
 
 
 def begun(run: Run, at: Path) -> Path:

@@ -1,7 +1,7 @@
 """The systems at a size that two cores train in minutes, as nets that answer questions."""
 
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import torch
 from torch import nn
@@ -27,6 +27,7 @@ CHANNELS = (32, 64)  # of the convolutions over it
 FEWER = (16, 32)  # of them where shapes are plain
 WAVES = 6  # frequencies by which places are told where they are asked for
 FEATURE = 64  # of a region, where it is learnt
+Net = TypeVar("Net", bound=nn.Module)
 
 
 class Wanted(NamedTuple):
@@ -158,7 +159,7 @@ SEEN = {"channels": FEWER, "waves": WAVES}
 
 
 @torch.no_grad()
-def small_start(net: nn.Module) -> nn.Module:
+def small_start(net: Net) -> Net:
     """A start for narrow nets: weights of n inputs from a normal distribution of variance 1/n.
 
     BERT's start, 0.02 whatever the width, is for a width of 768; at 64 a net that starts so leaves
