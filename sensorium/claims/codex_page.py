@@ -91,7 +91,7 @@ PAGE = Page(
         Claim("pass@1 rises with size", by_size("pass@1", 100.0), unit="points a doubling"),
         Claim("pass@10 rises with size", by_size("pass@10", 100.0), unit="points a doubling"),
         Claim("pass@10 is above pass@1", over("pass@10", "pass@1")),
-        Claim("the likeliest sample beats a random one", over("likeliest", "pass@1")),
+        Claim("the likeliest sample wins", over("likeliest", "pass@1")),
         Claim("longer chains pass less", by_steps, "below", "points a step"),
     ),
     words=TEXT,
