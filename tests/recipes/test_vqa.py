@@ -28,7 +28,7 @@ from sensorium.recipes.questions import (
     without_picture,
 )
 from sensorium.recipes.vqa import Effort, answering, vqa
-from sensorium.types import Joint, Shared
+from sensorium.types import Joint, JointPair, Shared
 from sensorium.verbs.ask import Asker
 from sensorium.verbs.load import load_folder
 from sensorium.verbs.model import Model
@@ -220,7 +220,10 @@ def test_pairs_of_pictures_and_single_ones_do_not_mix():
     words = train_wordpiece(["is it red?"], 60, 12)
     inputs = QuestionInputs(transform(canvas(8)), words, Sees("pixels", "plain"))
     two, one = (inputs(Question((png,) * n, "is it?", (), f"{n}", "c")) for n in (2, 1))
-    assert inputs.joint([two, two]).second.shape == (2, 3, 8, 8)
+    pair = inputs.joint([two, two])
+    assert isinstance(pair, JointPair)
+    assert isinstance(pair.second, Shared)  # both are about one picture
+    assert pair.second.images[pair.second.which].shape == (2, 3, 8, 8)
     with pytest.raises(DataError, match=r"about \[1, 2\] pictures"):
         inputs.joint([one, two])
 
