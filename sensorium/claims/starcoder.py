@@ -19,8 +19,8 @@ behind it tells all.
    tokens differ by less than 0.1 nat.
 4. *Left to right is not harmed*: the loss on held-out programs rises by less than 3%.
 
-**It was not run whole.** In a trial arm (`fim`, seed 100, which is not measured) the net filled in no
-docstring exactly: 700 steps are too few for it.
+**It was not run whole.** In a trial arm (`fim`, seed 100, which is not measured) the net filled in
+no docstring exactly: 700 steps are too few for it.
 """
 
 from typing import Any, NamedTuple
