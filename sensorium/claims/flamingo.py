@@ -79,7 +79,7 @@ FULL = Design(
     kinds=4,
     noise=0.2,
     test=1000,
-    words=Effort(600, 32, 3e-3),
+    words=Effort(1200, 32, 3e-3),
     sight=Effort(300, 64, 1e-3),
     meet=Effort(500, 16, 2e-3),
 )
@@ -154,7 +154,8 @@ def frozen(design: Design, seed: int) -> tuple[dict[str, Tensor], dict[str, Tens
         of = glyphs.documents(design.words.batch, LONG, design.kinds, rng)
         return glyphs.told(of)
 
-    taught(lm, NextToken(), texts, design.words, decay_weights(1.0, 0.01))
+    # At its peak rate to the end: looking a name up comes late, and all at once.
+    taught(lm, NextToken(), texts, design.words, decay_weights(1.0, 0.01), constant=True)
     told = Told(tower(design), design.tower)
 
     def kinds(step: int) -> ImageLabel:
@@ -192,13 +193,20 @@ def joined(design: Design, seed: int, opened: bool) -> Gated:
     return Gated(see, resampler, interleave(lm, (0, 1), branches), glyphs.MARK, glyphs.PIXELS)
 
 
-def taught(net: nn.Module, objective: Any, batch: Any, effort: Effort, rules: Rules) -> float:
+def taught(
+    net: nn.Module,
+    objective: Any,
+    batch: Any,
+    effort: Effort,
+    rules: Rules,
+    constant: bool = False,
+) -> float:
     """Trains in place; the last loss. Rates in the rules are shares of the effort's."""
     scaled = tuple(
         (name, one._replace(lr=one.lr * effort.rate) if isinstance(one, AdamW) else one)
         for name, one in rules
     )
-    plan = Plan(scaled, effort.steps, max(1, effort.steps // 15))
+    plan = Plan(scaled, effort.steps, max(1, effort.steps // 15), constant=constant)
     return fit(net, objective, batch, plan, lambda step: None)
 
 

@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from sensorium.data.chat_jinja import SMOLLM2, SUMS, VICUNA
 from sensorium.data.errors import DataError
 from sensorium.data.tokenizers.words import Words
 
@@ -162,11 +163,6 @@ def _llama3(messages: Sequence[Message], reply: bool) -> list[Part]:
     return [*out, *head("assistant")] if reply else out
 
 
-SMOLLM2 = "You are a helpful AI assistant named SmolLM, trained by Hugging Face"
-VICUNA = (
-    "A chat between a curious user and an artificial intelligence assistant. The assistant gives"
-    " helpful, detailed, and polite answers to the user's questions."
-)
 TEMPLATES: dict[str, Template] = {
     "chatml": Template(_chatml(None), ("<|im_end|>",)),
     "smollm2": Template(_chatml(SMOLLM2), ("<|im_end|>",), SMOLLM2),
@@ -199,7 +195,8 @@ def matched(text: str) -> str:
 
     DataError: it is none of those known; it is not run.
     """
-    found = MATCHED.get(hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest())
+    sum_of = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    found = MATCHED.get(sum_of, SUMS.get(sum_of))
     if found is None:
         raise DataError(
             f"the file's chat template ({text[:60]!r}...) is none of those known here, and those"

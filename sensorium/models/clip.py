@@ -182,6 +182,14 @@ SMALL = Declaration(  # trains in minutes on two cores: `sensorium train clip`
         embed=128,
     ),
 )
+SMALL_VIT = Declaration(  # a tower for others to read: `sensorium train clip.tower`
+    clip_vit,
+    dict(
+        image=ViTSize(64, 16, 192, 6, 3),
+        text=TextSize(vocab=49408, length=32, width=128, layers=1, heads=2),
+        embed=128,
+    ),
+)
 _TINY_TEXT = TextSize(vocab=49408, length=77, width=64, layers=2, heads=1)
 TINY = Declaration(clip_vit, dict(image=ViTSize(64, 16, 64, 2, 1), text=_TINY_TEXT, embed=16))
 TINY_RESNET = Declaration(

@@ -23,7 +23,8 @@ from sensorium.models.published import (
     only,
     whole,
 )
-from sensorium.models.word_files import hf_tokenizer, hf_words, read_words
+from sensorium.models.word_export import ended, told
+from sensorium.models.word_files import hf_words, read_words
 from sensorium.weights.errors import WeightsError
 from sensorium.weights.rules import KeyMap
 
@@ -319,10 +320,11 @@ def of_family(family: Family) -> Published:
         must(built(declaration, family.function), family.name, f"it holds {family.kind} only")
         args = {**defaults(declaration), **declaration.args}
         config = {"model_type": family.kind, "architectures": [family.head], **family.config(args)}
-        return {CONFIG: json.dumps(config, indent=1).encode()} | hf_tokenizer(manifest)
+        return {CONFIG: json.dumps(config, indent=1).encode()}
 
     tiny = tuple(family.keymap(one.args) for one in family.tiny)
-    return Published(family.name, family.about, tiny, understand, keymap, files)
+    words = ended if family.function in (t5.t5, bart.bart) else told
+    return Published(family.name, family.about, tiny, understand, keymap, files, words=words)
 
 
 def defaults(declaration: Declaration) -> dict[str, Any]:

@@ -40,6 +40,7 @@ from sensorium.models.published import (
     shape,
     whole,
 )
+from sensorium.models.word_export import told
 from sensorium.models.word_files import hf_words, read_words
 from sensorium.weights.errors import WeightsError
 from sensorium.weights.rules import KeyMap
@@ -275,5 +276,6 @@ LAYOUTS = (
         _understand,
         _keymap,
         _files,
+        words=told,
     ),
 )

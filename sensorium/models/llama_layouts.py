@@ -24,7 +24,8 @@ from sensorium.models.published import (
     shape,
     whole,
 )
-from sensorium.models.word_files import hf_tokenizer, hf_words, read_words
+from sensorium.models.word_export import told
+from sensorium.models.word_files import hf_words, read_words
 from sensorium.nn.rope import Rope, Scaling
 from sensorium.weights.errors import WeightsError
 from sensorium.weights.rules import KeyMap
@@ -161,7 +162,7 @@ def _files(declaration: Declaration, manifest: Mapping[str, Any]) -> dict[str, b
         "bos_token_id": None,
         "eos_token_id": None,
     }
-    return {CONFIG: json.dumps(config, indent=1).encode()} | hf_tokenizer(manifest)
+    return {CONFIG: json.dumps(config, indent=1).encode()}
 
 
 def _meta(shapes: Shapes, said: Said) -> Understood:
@@ -269,6 +270,7 @@ LAYOUTS = (
         _hf,
         _keys("hf"),
         _files,
+        words=told,
     ),
     Published(
         "meta-llama",

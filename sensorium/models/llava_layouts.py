@@ -31,6 +31,7 @@ from sensorium.models.published import (
     shape,
     whole,
 )
+from sensorium.models.word_export import told
 from sensorium.weights.errors import WeightsError
 from sensorium.weights.rules import Drop, KeyMap, Rule, drop, prefix, rename, stack
 
@@ -348,7 +349,8 @@ def _maps(names: Names) -> tuple[KeyMap, ...]:
 
 def _published(name: str, about: str, names: Names) -> Published:
     return Published(
-        name, about, _maps(names), _hf(names), keys(names, name), _hf_files(name, names)
+        *(name, about, _maps(names), _hf(names), keys(names, name), _hf_files(name, names)),
+        words=told,
     )
 
 
@@ -362,5 +364,6 @@ LAYOUTS = (
         _original,
         keys(ORIGINAL, "llava"),
         _original_files,
+        words=told,
     ),
 )

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
+from sensorium.data.tokenizers.words import Words
 from sensorium.media.specs import Spec
 from sensorium.models.declaration import Declaration
 from sensorium.weights.errors import WeightsError
@@ -26,6 +27,13 @@ class Said(NamedTuple):
     eps: float | None = None
     heads: int | None = None
     beside: Mapping[str, Mapping[str, Any]] = {}
+
+
+class Told(NamedTuple):
+    """Files of an export by name, and notes of what they do not say."""
+
+    files: dict[str, bytes]
+    notes: tuple[str, ...] = ()
 
 
 class Understood(NamedTuple):
@@ -56,6 +64,7 @@ class Published(NamedTuple):
         files: the files beside the weights on export, given the model's manifest; raises
             WeightsError when the layout cannot hold the model.
         weights: name of the file of weights.
+        words: the files of a language model's tokenizer and of the chat template of that name.
     """
 
     name: str
@@ -65,6 +74,7 @@ class Published(NamedTuple):
     keymap: Callable[[Declaration], KeyMap]
     files: Callable[[Declaration, Mapping[str, Any]], dict[str, bytes]]
     weights: str = "model.safetensors"
+    words: Callable[[Words, str | None], Told] | None = None
 
     def fits(self, names: Sequence[str]) -> bool:
         """Whether every name has its rule here; it says nothing of what the weights mean."""

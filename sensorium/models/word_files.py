@@ -21,6 +21,18 @@ GGUF = "tokenizer.ggml."
 GGUF_SPLITS = {"gpt-2": "gpt2", "smollm": "digits", "starcoder": "digits", "llama-bpe": "llama3"}
 NORMAL, UNKNOWN, CONTROL, ADDED, UNUSED = 1, 2, 3, 4, 5
 TOKENIZER, ABOUT = "tokenizer.json", "tokenizer_config.json"
+_BYTES = {"type": "ByteLevel", "add_prefix_space": False, "use_regex": True}
+_LLAMA3 = {"type": "Split", "pattern": {"Regex": LLAMA3}, "behavior": "Isolated", "invert": False}
+FORMS: dict[str, list[dict[str, Any]]] = {  # a tokenizer.json's "pre_tokenizer", step by step
+    "gpt2": [_BYTES],
+    "digits": [{"type": "Digits", "individual_digits": True}, _BYTES],
+    "llama3": [_LLAMA3, _BYTES | {"use_regex": False}],
+}
+JOINED = [  # a "normalizer": how SentencePiece's texts are prepared
+    {"type": "Prepend", "prepend": "▁"},
+    {"type": "Replace", "pattern": {"String": " "}, "content": "▁"},
+]
+UNSEEN = {"type": "Replace", "pattern": {"String": "\0"}, "content": ""}
 
 
 class Found(dict[str, Any]):
@@ -146,7 +158,8 @@ def hf(values: Mapping[str, Any]) -> Words | None:
         if added:
             raise DataError(f"it has added tokens that texts may contain ({next(iter(added))!r})")
         bos, eos, pad = (ids[key] for key in IDS)
-        return SentencePieces(pieces.Table(names, scores, specials, bos, eos, pad, begins))
+        prefix = (whole.get("normalizer") or {}).get("normalizers") != JOINED[1:]
+        return SentencePieces(pieces.Table(names, scores, specials, bos, eos, pad, begins, prefix))
     split = _split(whole)
     return ByteLevel(
         byte_level.Table(
@@ -187,6 +200,9 @@ def _unigram(whole: Mapping[str, Any], about: Mapping[str, Any]) -> Unigram:
     if type(unk) is not int:
         raise DataError("it has no piece for what is unknown")
     prepare, cut = whole.get("normalizer"), whole.get("pre_tokenizer")
+    steps = (prepare or {}).get("normalizers", ())
+    if steps[:1] == [UNSEEN]:  # an export of ours says so what is done here in any case
+        prepare = steps[1] if steps[1:] else None
     return Unigram(unigram.Table(names, scores, unk, specials, bos, eos, pad, prepare, cut))
 
 
@@ -201,6 +217,8 @@ def _begins(whole: Mapping[str, Any], about: Mapping[str, Any]) -> bool:
     for step in steps.get("processors", [steps]):
         if step.get("type") == "TemplateProcessing" and step.get("single"):
             return "SpecialToken" in step["single"][0]
+        if step.get("type") == "RobertaProcessing":  # BART's: <s> before, </s> behind
+            return True
     return False
 
 
@@ -210,15 +228,8 @@ def _split(whole: Mapping[str, Any]) -> str:
     cut = whole.get("pre_tokenizer") or {}
     steps = cut.get("pretokenizers", [cut])
     said = [{k: v for k, v in step.items() if k != "trim_offsets"} for step in steps]
-    byte = {"type": "ByteLevel", "add_prefix_space": False, "use_regex": True}
-    regex = {"type": "Split", "pattern": {"Regex": LLAMA3}, "behavior": "Isolated", "invert": False}
-    forms = {
-        "gpt2": [[byte]],
-        "digits": [[{"type": "Digits", "individual_digits": True}, byte]],
-        "llama3": [[regex, byte | {"use_regex": False}]],
-    }
-    for name, shapes in forms.items():
-        if said in shapes:
+    for name, form in FORMS.items():
+        if said == form:
             return name
     raise DataError(f"it cuts texts in a way that is not known here: {json.dumps(said)[:300]}")
 
@@ -229,13 +240,10 @@ def _by_pieces(whole: Mapping[str, Any]) -> bool:
     if not model.get("byte_fallback"):
         return False
     steps = (whole.get("normalizer") or {}).get("normalizers", [])
-    old = [
-        {"type": "Prepend", "prepend": "▁"},
-        {"type": "Replace", "pattern": {"String": " "}, "content": "▁"},
-    ]
     new = whole.get("pre_tokenizer") or {}
     first = new.get("type") == "Metaspace" and new.get("prepend_scheme") == "first"
-    if steps != old and not (first and not new.get("split")):
+    plain = steps == JOINED or (steps == JOINED[1:] and not new)
+    if not plain and not (first and not new.get("split")):
         raise DataError("it has byte fallback, but does not prepare texts as LLaMA's does")
     return True
 
@@ -243,11 +251,6 @@ def _by_pieces(whole: Mapping[str, Any]) -> bool:
 def _scores(names: list[str], merges: list[str]) -> list[float]:
     """Scores by which pieces are joined in the order of the merges that make them first."""
     ranks: dict[str, int] = {}
-    for rank, line in enumerate(merges):
-        ranks.setdefault(line.replace(" ", ""), rank)
-    return [-float(ranks.get(name, len(merges))) for name in names]
-
-
-def hf_tokenizer(manifest: Mapping[str, Any]) -> dict[str, bytes]:
-    """The files of a tokenizer for transformers to open: none yet, the report says so."""
-    return {}
+    for line in merges:
+        ranks.setdefault(line.replace(" ", ""), len(ranks))
+    return [-float(ranks.get(name, len(ranks))) for name in names]

@@ -10,7 +10,7 @@ from sensorium.datasets.emoji import HELD_OUT_VENDOR, VENDORS, emoji, names
 from sensorium.datasets.folder import folder
 from sensorium.datasets.parts import part
 from sensorium.media.augment import Ranges
-from sensorium.models.clip import LOG_SCALE_MAX, SMALL
+from sensorium.models.clip import LOG_SCALE_MAX, SMALL, SMALL_VIT
 from sensorium.objectives.contrastive import Contrastive
 from sensorium.objectives.naming import Naming
 from sensorium.recipes.contrast import Effort, Material, contrast
@@ -63,6 +63,29 @@ def clip(
         return contrast(SMALL, ClipBPE(length, truncate=True), own(data, effort), effort)
     tokenizer = ClipBPE(length)
     return contrast(SMALL, tokenizer, drawings(held_out, tokenizer, effort), effort)
+
+
+def tower(
+    data: str,
+    steps: int = 400,
+    batch: int = 128,
+    lr: float = 1e-3,
+    precision: Literal["float32", "bf16"] = "bf16",
+    seed: int = 0,
+) -> Run:
+    """Train a small CLIP with a vision transformer, whose patches LLaVA and Flamingo can read.
+
+    Args:
+        data: a folder of pictures with captions.
+        steps: optimiser steps.
+        batch: pictures a step.
+        lr: peak learning rate.
+        precision: of the matrix products; weights are kept in float32.
+        seed: of everything random.
+    """
+    effort = Effort(steps, batch, 1, lr, precision, seed)
+    tokenizer = ClipBPE(SMALL_VIT.args["text"].length, truncate=True)
+    return contrast(SMALL_VIT, tokenizer, own(data, effort), effort)
 
 
 def drawings(held_out: str, tokenizer: ClipBPE, effort: Effort) -> Material:

@@ -19,9 +19,10 @@ from sensorium.models.declaration import Declaration, declared
 from sensorium.models.detector_regions import detector, detects, fixed
 from sensorium.models.fused import understands
 from sensorium.models.layouts import layout as layout_of
-from sensorium.models.published import Said, built
+from sensorium.models.published import Said, Told, built
 from sensorium.models.scored import IDS, scored, writes
 from sensorium.models.vit import vit
+from sensorium.models.word_export import alike
 from sensorium.types import Classifies, Embeds
 from sensorium.verbs.load import assemble, load_folder
 from sensorium.verbs.model import Model
@@ -83,8 +84,8 @@ def export_model(
 
     Returns:
         The files with their sha256, and for each verb the largest difference over the largest
-        output between the checkpoint and what was written; "kept" says whether transform, tokenizer
-        and labels are told by the layout too.
+        output between the checkpoint and what was written; "kept" says whether transform,
+        tokenizer, labels and chat template are told too, "notes" why a tokenizer is not.
 
     Raises:
         WeightsError: the layout cannot hold the model, `path` holds something, or what was written
@@ -95,7 +96,10 @@ def export_model(
         raise WeightsError(f"{to}: is there already and holds something; give a new folder")
     declaration = declared(model.manifest["model"])
     tensors = chosen.keymap(declaration).save(model.net.state_dict(), f"{folder} as {layout}")
-    beside = chosen.files(declaration, model.manifest)
+    told = Told({})
+    if model.words is not None and chosen.words is not None:
+        told = chosen.words(model.words, model.manifest.get("chat"))
+    beside = chosen.files(declaration, model.manifest) | told.files
     with replacing(to) as new:
         weights = new / chosen.weights
         if weights.suffix == ".npz":
@@ -112,8 +116,10 @@ def export_model(
         if bad:
             raise WeightsError(f"{to}: what was written differs in {bad} (at most {LIMIT:.0e})")
         sums = {one.name: sha256(one) for one in sorted(new.iterdir())}
-    told = ("transform", "tokenizer", "labels")
-    kept = {key: again.manifest.get(key) == model.manifest.get(key) for key in told}
+    keys = ("transform", "tokenizer", "labels", *(["chat"] if "chat" in model.manifest else []))
+    kept = {key: again.manifest.get(key) == model.manifest.get(key) for key in keys}
+    if model.words is not None and back.words is not None:
+        kept["tokenizer"] = alike(model.words, back.words)
     return {
         "layout": layout,
         "folder": str(to),
@@ -121,6 +127,7 @@ def export_model(
         "tensors": len(tensors),
         "differences": differences,
         "kept": kept,
+        "notes": list(told.notes),
     }
 
 

@@ -11,6 +11,7 @@ from sensorium.data.errors import DataError
 from sensorium.datasets.asked import Entry, Questions
 from sensorium.media import openai_clip, transform
 from sensorium.models import clip
+from sensorium.recipes.clip import tower as see
 from sensorium.recipes.execute import finish
 from sensorium.recipes.find import recipe
 from sensorium.recipes.llava import align, instruct, lora
@@ -59,6 +60,24 @@ def aligned(folder: Path) -> Path:
     run = align(str(folder / "lm"), str(folder / "clip"), str(folder / "data.json"), **SMALL)
     finish(run, folder / "aligned", quiet)
     return folder / "aligned" / "checkpoint"
+
+
+def test_a_tower_of_the_users_own_pictures_is_what_stage_one_reads(
+    folder: Path, tmp_path: Path
+) -> None:
+    rows = []
+    for i in range(12):
+        drawn(i).save(tmp_path / f"{i}.png")
+        rows.append(json.dumps({"image": f"{i}.png", "text": f"the number {i}"}))
+    (tmp_path / "captions.jsonl").write_text("\n".join(rows))
+    finish(see(str(tmp_path), **SMALL), tmp_path / "tower", quiet)
+    at = tmp_path / "tower" / "checkpoint"
+    run = align(str(folder / "lm"), str(at), str(folder / "data.json"), **SMALL)
+    finish(run, tmp_path / "aligned", quiet)
+    seen = load_folder(tmp_path / "aligned" / "checkpoint").net.state_dict()
+    taught = load_folder(at).net.state_dict()
+    kept = [name for name in seen if name.startswith("image.")]
+    assert kept and all(torch.equal(seen[name], taught[name]) for name in kept)
 
 
 def changed(a: Model, b: Model) -> set[str]:
