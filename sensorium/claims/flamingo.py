@@ -24,7 +24,7 @@ and 8 shots that are drawn at random; and the loss of texts without pictures bef
 The rates and the numbers of steps were chosen in short trials on seed 100, which is not measured.
 
 **It was not run whole.** On seed 100 the language model looks names up (a loss of 0.84; guessing
-among a document's names has 1.39), but what is put in learns nothing from glyphs: 24 to 27% of four
+among a document's names has 1.39), but what is put in learns nothing from glyphs: 23 to 27% of four
 names in 500 steps and in 1,500 (the latter from larger first weights).
 """
 
