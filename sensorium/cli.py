@@ -11,7 +11,16 @@ from typing import Any
 import sensorium
 from sensorium.recipes.code_options import adding
 from sensorium.shown import Bar, lines, told
-from sensorium.verbs.options import asked, asking, captioning, chatting, inspecting, names, scoring
+from sensorium.verbs.options import (
+    asked,
+    asking,
+    captioning,
+    chatting,
+    importing,
+    inspecting,
+    names,
+    scoring,
+)
 from sensorium.verbs.speech.options import chosen_model, transcribing
 
 
@@ -104,12 +113,7 @@ def parser() -> argparse.ArgumentParser:
 
     transcribing(command("transcribe", transcribe, "write down what is said in recordings"))
 
-    one = command("import", import_, "turn a published file into a checkpoint folder")
-    one.add_argument("file", help="the published file or folder")
-    one.add_argument("--layout", help="whose layout it has; left out, the candidates are listed")
-    one.add_argument("--act", help="the activation it was trained with, where the layout is silent")
-    one.add_argument("--allow-pickle", action="store_true", help="read pickled files, in a sandbox")
-    one.add_argument("--out", type=Path, required=True, help="the checkpoint folder to write")
+    importing(command("import", import_, "turn a published file into a checkpoint folder"))
     one = command("export", export, "write a checkpoint in a published layout")
     one.add_argument("checkpoint", type=Path)
     one.add_argument("--layout", required=True, help="the layout to write")
@@ -296,10 +300,10 @@ def transcribe(options: argparse.Namespace, words: list[str]) -> None:
 def import_(options: argparse.Namespace, words: list[str]) -> None:
     from sensorium.verbs.exchange import import_model
 
-    pickled = options.allow_pickle
-    layout, out = options.layout, options.out
-    found = import_model(options.file, layout, out, act=options.act, allow_pickle=pickled)
-    show(found, options.json)
+    o, given = options, {"lm": options.lm, "tower": options.tower}
+    parts = {name: at for name, at in given.items() if at is not None}
+    more = {"act": o.act, "allow_pickle": o.allow_pickle, "parts": parts}
+    show(import_model(o.file, o.layout, o.out, **more), o.json)
 
 
 def export(options: argparse.Namespace, words: list[str]) -> None:

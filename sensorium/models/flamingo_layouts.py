@@ -1,14 +1,12 @@
 """OpenFlamingo's weights as they are published: to our model, and back.
 
-Its files hold what was trained: resampler, layers put in, word vectors. `completed` puts the
-language model's and CLIP's own files beside them, as its code does; what is read here is the whole.
+Its files hold what was trained: resampler, layers put in, word vectors. What is read here is the
+whole; `flamingo_parts` joins it.
 """
 
 import json
 from collections.abc import Mapping
 from typing import Any
-
-from torch import Tensor
 
 from sensorium.media.specs import openai_clip
 from sensorium.models import decoder_layouts, gpt_neox, llama, llama_layouts, mpt
@@ -23,6 +21,7 @@ from sensorium.models.flamingo import (
     Look,
     flamingo,
 )
+from sensorium.models.flamingo_parts import PARTS, join
 from sensorium.models.flamingo_rules import LANGUAGES, TEXT, flamingo_map, named
 from sensorium.models.llava import Tower
 from sensorium.models.published import (
@@ -46,6 +45,10 @@ from sensorium.weights.errors import WeightsError
 from sensorium.weights.rules import KeyMap
 
 CONFIG, NAME, MARK = "config.json", "openflamingo", "media_token_id"
+PARTIAL = (
+    "published files hold what was trained alone; name the language model's and CLIP's own with"
+    " --lm and --tower (parts=... in Python), see docs/flamingo.md"
+)
 HEADS, HEAD = 8, 64  # of the resampler and of the layers put in, whatever their width
 Config = Mapping[str, Any]
 MPT = next(one for one in decoder_layouts.FAMILIES if one.kind == "mpt")
@@ -56,6 +59,8 @@ LLAMA = next(one for one in llama_layouts.LAYOUTS if one.name == "hf-llama")
 
 
 def _understand(shapes: Shapes, said: Said) -> Understood:
+    if not any(key.startswith("vision_encoder.") for key in shapes):
+        raise WeightsError(f"no tensor vision_encoder.conv1.weight: {PARTIAL}")
     kinds = ("mpt", "mosaic_gpt", "gpt_neox", "llama")
     config = config_of(said, CONFIG, kinds)
     if config is None:
@@ -137,10 +142,7 @@ def _neox(c: Config) -> dict[str, Any]:
 def _tower(shapes: Shapes) -> Tower:
     top = "vision_encoder"
     if f"{top}.conv1.weight" not in shapes:
-        raise WeightsError(
-            f"no tensor {top}.conv1.weight: published files hold what was trained alone; put the"
-            " language model's and CLIP's weights beside it first, see docs/flamingo.md"
-        )
+        raise WeightsError(f"no tensor {top}.conv1.weight: {PARTIAL}")
     width, _, patch, _ = shape(shapes, f"{top}.conv1.weight", 4)
     rows = shape(shapes, f"{top}.positional_embedding", 2)[0]
     depth = layers(shapes, f"{top}.transformer.resblocks.{{i}}.ln_1.weight")
@@ -179,41 +181,6 @@ def _mark(config: Config, said: Said, vocab: int) -> int:
         f"which of {vocab} tokens is <image> is not known: put the tokenizer.json that has it"
         f' beside, or say it in config.json ("{MARK}")'
     )
-
-
-def completed(
-    trained: Mapping[str, Tensor], lm: Mapping[str, Tensor], clip: Mapping[str, Tensor]
-) -> dict[str, Tensor]:
-    """A published file's tensors with those that were not trained: the whole that is imported.
-
-    Args:
-        trained: OpenFlamingo's checkpoint.pt; what it holds counts (the word vectors).
-        lm: the language model's own file.
-        clip: CLIP's in OpenAI's or open_clip's names.
-
-    Raises:
-        WeightsError: the language model is of no kind that is known here, or `clip` has no tower.
-    """
-    plain = {key.removeprefix("module."): tensor for key, tensor in trained.items()}
-    kinds = [one.layers for one in LANGUAGES.values()]
-    top = next((top for top in kinds if any(key.startswith(f"{top}.") for key in lm)), None)
-    if top is None:
-        raise WeightsError(f"lm: no layers named {', '.join(dict.fromkeys(kinds))}")
-    if "visual.conv1.weight" not in clip:
-        raise WeightsError("clip: no tensor visual.conv1.weight: OpenAI's or open_clip's ViT-L/14")
-    out = {}
-    for key, tensor in lm.items():
-        head, _, rest = key.removeprefix(f"{top}.").partition(".")
-        deep = key.startswith(f"{top}.")
-        out[TEXT + (f"{top}.{head}.decoder_layer.{rest}" if deep else key)] = tensor
-    if "lm_head.weight" in lm and LANGUAGES["mpt.mpt"].layers == top:
-        del out[f"{TEXT}lm_head.weight"]  # a copy of word vectors that are replaced
-    seen = {
-        "vision_encoder." + key.removeprefix("visual."): tensor
-        for key, tensor in clip.items()
-        if key.startswith("visual.")
-    }
-    return {**out, **seen, **plain}
 
 
 # --- from a model to files ----------------------------------------------------------------------
@@ -271,11 +238,13 @@ def _config(kind: str, lm: dict[str, Any], manifest: Mapping[str, Any]) -> dict[
 LAYOUTS = (
     Published(
         NAME,
-        "OpenFlamingo, completed (see docs/flamingo.md; its language model's config.json beside)",
+        "OpenFlamingo's (its checkpoint.pt with --lm and --tower, or the whole with config.json)",
         tuple(flamingo_map(one.args["lm"]) for one in (TINY, TINY_MPT, TINY_NEOX, TINY_LLAMA)),
         _understand,
         _keymap,
         _files,
         words=told,
+        parts=PARTS,
+        join=join,
     ),
 )

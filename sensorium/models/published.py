@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from torch import nn
+from torch import Tensor, nn
 
 from sensorium.data.tokenizers.words import Words
 from sensorium.media.specs import Spec
@@ -52,6 +52,14 @@ class Understood(NamedTuple):
     chat: str | None = None
 
 
+class Part(NamedTuple):
+    """A file of weights: its name, its tensors, and the JSON files that lie beside it, by name."""
+
+    file: str
+    tensors: Mapping[str, Tensor]
+    beside: Mapping[str, Mapping[str, Any]] = {}
+
+
 class Published(NamedTuple):
     """A published layout.
 
@@ -65,6 +73,8 @@ class Published(NamedTuple):
             WeightsError when the layout cannot hold the model.
         weights: name of the file of weights.
         words: the files of a language model's tokenizer and of the chat template of that name.
+        parts: what files that hold a part of a model leave to be had elsewhere, by name.
+        join: such a file with its parts, to the whole; raises WeightsError where they do not fit.
     """
 
     name: str
@@ -75,6 +85,8 @@ class Published(NamedTuple):
     files: Callable[[Declaration, Mapping[str, Any]], dict[str, bytes]]
     weights: str = "model.safetensors"
     words: Callable[[Words, str | None], Told] | None = None
+    parts: tuple[str, ...] = ()
+    join: Callable[[Part, Mapping[str, Part]], Part] | None = None
 
     def fits(self, names: Sequence[str]) -> bool:
         """Whether every name has its rule here; it says nothing of what the weights mean."""

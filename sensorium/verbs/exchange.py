@@ -26,7 +26,7 @@ from sensorium.models.word_export import alike
 from sensorium.types import Classifies, Embeds
 from sensorium.verbs.load import assemble, load_folder
 from sensorium.verbs.model import Model
-from sensorium.verbs.open import published
+from sensorium.verbs.open import Parts, published
 from sensorium.verbs.prove import probes_of
 from sensorium.verbs.reading import compared
 from sensorium.verbs.shown import drawn, reads
@@ -52,10 +52,12 @@ def import_model(
     eps: float | None = None,
     heads: int | None = None,
     allow_pickle: bool = False,
+    parts: Parts | None = None,
 ) -> dict[str, Any]:
     """Makes a checkpoint folder of a published file, with probes of its first answers.
 
-    The arguments are those of `sensorium.load`.
+    The arguments are those of `sensorium.load`; `parts` are the files of what the file itself
+    leaves out: {"lm": ..., "tower": ...} of OpenFlamingo's.
 
     Returns:
         What was done, as JSON values: layout, file and its sha256, tensors, names dropped, notes of
@@ -65,7 +67,7 @@ def import_model(
         WeightsError: as `sensorium.load`; or something is at `folder` that is no checkpoint.
         OSError: no space, no permission; nothing was written then.
     """
-    found = published(source, layout, Said(act, eps, heads), allow_pickle)
+    found = published(source, layout, Said(act, eps, heads), allow_pickle, parts)
     model = assemble(found.tensors, found.manifest, None, found.table)
     at = save_model(model, folder)
     load_folder(at)  # which runs the probes

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from sensorium.models.layouts import LAYOUTS, candidates, layout, listing
-from sensorium.models.published import Published, Said
+from sensorium.models.published import Part, Published, Said
 from sensorium.verbs.load import assemble, cast, load_folder
 from sensorium.verbs.model import Model
 from sensorium.verbs.speech_files import speech_file
@@ -32,9 +32,16 @@ FILES = (
     "model.npz",
     "model.bin",
 )
-PICKLED = ("pytorch_model.bin", "open_clip_pytorch_model.bin")  # where none of FILES is there
+PICKLED = (
+    "pytorch_model.bin",
+    "open_clip_pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+)  # where none of FILES is there
 JSON_MAX = 4 << 20
 PREFIXES = ("params/", "opt/target/")  # what flax's training states put before every weight
+
+
+Parts = Mapping[str, str | os.PathLike[str]]
 
 
 class Imported(NamedTuple):
@@ -88,9 +95,15 @@ def load(
 
 
 def published(
-    source: str | os.PathLike[str], name: str | None, said: Said, allow_pickle: bool = False
+    source: str | os.PathLike[str],
+    name: str | None,
+    said: Said,
+    allow_pickle: bool = False,
+    parts: Parts | None = None,
 ) -> Imported:
     """Reads a published file and carries it over to our names.
+
+    `parts` are the files of what the file itself leaves out, by the names its layout has for them.
 
     Raises:
         WeightsError: as `load` does.
@@ -104,6 +117,10 @@ def published(
         chosen = layout(header["layout"] if own else f"gguf-{header.get('general.architecture')}")
     if chosen is None:
         raise WeightsError(f"{at}: {unsaid(theirs)}")
+    joined: dict[str, Any] = {}
+    if parts:
+        whole, joined = whole_of(chosen, Part(str(at), theirs), parts, allow_pickle)
+        theirs, said = dict(whole.tensors), said._replace(beside=whole.beside)
     said = said._replace(beside=beside(at) if not said.beside else said.beside)
     if header is not None:
         more = {**said.beside, **header["beside"]} if own else {"gguf": header}
@@ -128,6 +145,7 @@ def published(
         "parameters": sum(p.numel() for p in net.parameters()),
         "dropped": sorted(dropped(chosen, theirs)),
         "notes": list(notes),
+        **joined,
     }
     manifest = {
         "name": at.stem,
@@ -142,6 +160,33 @@ def published(
         "library": VERSION,
     }
     return Imported(ours, manifest, report, understood.table)
+
+
+def whole_of(
+    chosen: Published, given: Part, parts: Parts, allow_pickle: bool
+) -> tuple[Part, dict[str, Any]]:
+    """A file that holds a part of a model, with the other parts; and what a report says of them.
+
+    Raises:
+        WeightsError: the layout's files are whole, a part is missing, or they do not fit.
+    """
+    wanted = ", ".join(f"--{name}" for name in chosen.parts)
+    if chosen.join is None:
+        said = ", ".join(f"--{name}" for name in parts)
+        raise WeightsError(f"{given.file}: files of {chosen.name} are whole: leave out {said}")
+    if set(parts) != set(chosen.parts):
+        lacks = ", ".join(f"--{name}" for name in chosen.parts if name not in parts)
+        raise WeightsError(f"{given.file}: {chosen.name} is joined of {wanted}: {lacks} is missing")
+    read: dict[str, Part] = {}
+    for name, source in parts.items():
+        if (Path(source) / MANIFEST).is_file():
+            raise WeightsError(
+                f"--{name} {source}: is a checkpoint folder; give its published file"
+            )
+        at = weights_file(Path(source))
+        read[name] = Part(str(at), contents(at, allow_pickle)[0], beside(at))
+    sums = {n: {"file": Path(p.file).name, "sha256": sha256(Path(p.file))} for n, p in read.items()}
+    return chosen.join(given, read), {"parts": sums}
 
 
 def contents(

@@ -63,6 +63,19 @@ def captioning(one: argparse.ArgumentParser) -> None:
     one.add_argument("--template", help="the chat template, where the checkpoint names none")
 
 
+def importing(one: argparse.ArgumentParser) -> None:
+    """Those of `sensorium import`."""
+    one.add_argument("file", help="the published file or folder")
+    one.add_argument("--layout", help="whose layout it has; left out, the candidates are listed")
+    one.add_argument("--act", help="the activation it was trained with, where the layout is silent")
+    one.add_argument("--allow-pickle", action="store_true", help="read pickled files, in a sandbox")
+    text = "the language model's own file or folder, where FILE holds what was trained alone"
+    one.add_argument("--lm", help=f"{text} (openflamingo)")
+    text = "CLIP's own file, in OpenAI's or open_clip's names, likewise"
+    one.add_argument("--tower", help=text)
+    one.add_argument("--out", type=Path, required=True, help="the checkpoint folder to write")
+
+
 def named(asked: list[str], image: str | None) -> tuple[list[str], str, str]:
     """The checkpoints, the picture and the question of `sensorium ask`.
 

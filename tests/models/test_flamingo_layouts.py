@@ -18,7 +18,7 @@ from sensorium.forms.gated import Gated
 from sensorium.media.specs import openai_clip
 from sensorium.models.declaration import declared
 from sensorium.models.flamingo import TINY, TINY_CLIPS, TINY_LLAMA, TINY_NEOX, Gates, Look
-from sensorium.models.flamingo_layouts import completed
+from sensorium.models.flamingo_parts import completed
 from sensorium.models.layouts import layout
 from sensorium.models.llava import Tower
 from sensorium.models.published import Said
@@ -135,7 +135,7 @@ def test_what_is_missing_or_unknown_is_said(tmp_path: Path) -> None:
     trained, lm = own("gpt_neox")
     plain = {k.removeprefix("module."): t for k, t in trained.items()}
     config = {**NEOX, "model_type": "gpt_neox", "media_token_id": MARK}
-    with pytest.raises(WeightsError, match="beside it first"):
+    with pytest.raises(WeightsError, match="--lm and --tower"):
         published(write(plain, tmp_path / "alone", config), "openflamingo", Said())
     whole = completed(trained, lm, tower())
     for name, change, says in (
