@@ -216,11 +216,9 @@ def ask(options: argparse.Namespace, words: list[str]) -> None:
 
 
 def caption(options: argparse.Namespace, words: list[str]) -> None:
-    from sensorium.verbs.tell import caption
+    from sensorium.verbs.tell import captioned
 
-    model = opened(options)
-    said = [caption(model, at, options.ask, template=options.template) for at in options.images]
-    show(dict(zip(options.images, said, strict=True)), options.json)
+    show(captioned(opened, options), options.json)
 
 
 def data(options: argparse.Namespace, words: list[str]) -> None:

@@ -31,6 +31,7 @@ from sensorium.verbs.speech.longform import settings
 from sensorium.verbs.speech.result import Failure, Transcript
 from sensorium.verbs.speech.run import BATCH as WINDOWS
 from sensorium.verbs.speech.run import aligned_heads, hearing, transcribe
+from sensorium.verbs.turns import Turns
 
 BATCH = 64
 
@@ -219,11 +220,14 @@ class Model:
         """As `chat`, piece by piece; the last piece has the whole reply."""
         return self.talk().stream(messages, how(said), stop)
 
-    def talk(self, template: str | None = None) -> Chat:
+    def talk(self, template: str | None = None) -> Chat | Turns:
         """A conversation that keeps what was read, for many turns.
 
-        `template` names the chat template, where the manifest names none.
+        `template` names the chat template, where the manifest names none; of a Flamingo see
+        `verbs.turns.Turns`.
         """
+        if isinstance(self.net, Gated):
+            return Turns(self.teller(), template)
         sight = None
         if isinstance(self.net, Prefix):
             sight = Sight(self.net, self.transform)
@@ -239,6 +243,8 @@ class Model:
             Whether the kernel is used, bytes of the weights, and the largest and mean error of a
             layer: the root of the mean square of what rounding changed, over that of its weight.
         """
+        if bits is not None and isinstance(self.net, Gated):
+            raise ValueError("a Flamingo's weights are not kept in fewer bits: leave out --bits")
         own = self.net.decoder if isinstance(self.net, Prefix) else self.net
         found = None if bits is None else lowered(own, bits)
         net = own if found is None else found.net

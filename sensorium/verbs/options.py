@@ -5,6 +5,10 @@ import os
 from pathlib import Path
 
 SETTINGS = "max_tokens, temperature, top_k, top_p, min_p, repetition, seed"
+ASKED = (
+    "the chat template, where the checkpoint names none; a Flamingo, which has none, is asked in"
+    " vqa (the default: Question:... Short answer:) or plain (it goes on behind what is typed)"
+)
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp")
 
 
@@ -53,7 +57,7 @@ def chatting(one: argparse.ArgumentParser) -> None:
     one.add_argument("--system", help="what the system says first (default: the template's own)")
     one.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE", help=SETTINGS)
     one.add_argument("--bits", type=int, choices=[4, 8], help="keep the weights in so few bits")
-    one.add_argument("--template", help="the chat template, where the checkpoint names none")
+    one.add_argument("--template", help=ASKED)
 
 
 def captioning(one: argparse.ArgumentParser) -> None:
@@ -61,6 +65,8 @@ def captioning(one: argparse.ArgumentParser) -> None:
     one.add_argument("images", nargs="+", help="picture files")
     one.add_argument("--ask", help="what is asked for (default: a brief description)")
     one.add_argument("--template", help="the chat template, where the checkpoint names none")
+    text = "examples that a Flamingo is shown first"
+    one.add_argument("--shots", nargs="+", default=[], metavar="PICTURE=WORDS", help=text)
 
 
 def importing(one: argparse.ArgumentParser) -> None:

@@ -43,7 +43,7 @@ class Teller:
         self.net, self.look, self.words = net, look, words
 
     def prompt(self, of: Any) -> Prompt:
-        """A prompt: a text, ids, or a list of texts and pictures in order.
+        """A prompt: a text, ids, a list of texts and pictures in order, or one made by `shown`.
 
         In a list a text is a text, and a path object, bytes, a PIL image or an array a picture: no
         text opens a file or becomes a mark.
@@ -51,6 +51,8 @@ class Teller:
         Raises:
             ValueError: it is empty, holds something else, or is in words without a tokenizer.
         """
+        if isinstance(of, Prompt):
+            return of
         if isinstance(of, str) or all(isinstance(one, int) for one in of):
             return Prompt(ids_of(of, self.words), [])
         words, images = self._words(), []

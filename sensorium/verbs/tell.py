@@ -1,6 +1,6 @@
 """What models say of a picture: an answer to a question, put to several side by side, a caption."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from sensorium.data.conversations import PLAIN
@@ -49,16 +49,50 @@ def caption(
     words: str | None = None,
     settings: How = SHORT,
     template: str | None = None,
+    shots: Sequence[tuple[Source, str]] = (),
 ) -> str:
     """What a picture shows, in words.
 
     Args:
         words: what is asked for; a model that was trained on captions alone is asked nothing.
+        shots: pictures with what is said of them, which a Flamingo is shown first.
+
+    Raises:
+        ValueError: the model does not talk about pictures, or learns nothing from examples.
     """
-    if isinstance(model.net, Gated):
+    if isinstance(model.net, Gated) and not shots:
         return told_by(model, image, words or "Output:", settings)
+    if isinstance(model.net, Gated):
+        teller = model.teller()
+        examples = [(read_image_bytes(at) if isinstance(at, str) else at, t) for at, t in shots]
+        shown = read_image_bytes(image) if isinstance(image, str) else image
+        asked = teller.shown(examples, shown, f"{words or 'Output:'}{{}}")
+        return teller.generate([asked], settings)[0].text.strip()
+    if shots:
+        raise ValueError("--shots: only a Flamingo learns from examples in its prompt")
     alone = (template or model.manifest.get("chat")) == PLAIN
     return say_of(model, image, words or ("" if alone else ASKED), settings, template).text
+
+
+def captioned(open_: Callable[[Any], Model], options: Any) -> dict[str, Any]:
+    """What `sensorium caption` says of each picture; examples are checked before a model is opened.
+
+    ValueError: as `caption` and `examples`.
+    """
+    shots = examples(options.shots)
+    model, ask, template = open_(options), options.ask, options.template
+    return {at: caption(model, at, ask, template=template, shots=shots) for at in options.images}
+
+
+def examples(said: Sequence[str]) -> list[tuple[Source, str]]:
+    """PICTURE=WORDS texts as pictures with their words. ValueError: one is not of that form."""
+    out: list[tuple[Source, str]] = []
+    for one in said:
+        at, _, words = one.partition("=")
+        if not at or not words.strip():
+            raise ValueError(f"--shots {one}: write PICTURE=WORDS, as in a.jpg='two cats'")
+        out.append((at, words.strip()))
+    return out
 
 
 def answered(

@@ -7,6 +7,7 @@ from typing import Any
 from sensorium.media import read_image_bytes
 from sensorium.nn.generate.speaks import How
 from sensorium.verbs.speak import Chat, Reply, how
+from sensorium.verbs.turns import Turns
 
 HELP = (
     "/clear forgets the conversation, /history shows it, /image FILE shows a picture with the next"
@@ -15,7 +16,7 @@ HELP = (
 
 
 def converse(
-    chat: Chat,
+    chat: Chat | Turns,
     lines: Iterable[str],
     settings: How,
     show: Callable[[str], None],
@@ -72,7 +73,7 @@ def converse(
     return said
 
 
-def picture(chat: Chat, path: str | Path) -> dict[str, Any]:
+def picture(chat: Chat | Turns, path: str | Path) -> dict[str, Any]:
     """A picture file as a part of a message, read now. ValueError: see `converse`."""
     if chat.sight is None:
         raise ValueError("this model reads no pictures")
@@ -89,7 +90,7 @@ def told(message: dict[str, Any]) -> str:
     return " ".join("[picture]" if one["type"] == "image" else one["text"] for one in content)
 
 
-def answer(chat: Chat, asked: Any, settings: How, show: Callable[[str], None]) -> Reply:
+def answer(chat: Chat | Turns, asked: Any, settings: How, show: Callable[[str], None]) -> Reply:
     """One turn, shown as it is said."""
     whole: Reply | None = None
     for bit in chat.stream(asked, settings):
