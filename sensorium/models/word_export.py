@@ -14,12 +14,12 @@ from tokenizers import Tokenizer
 from sensorium.data.chat import Message, encode, template
 from sensorium.data.chat_jinja import JINJA
 from sensorium.data.errors import DataError
-from sensorium.data.tokenizers.byte_level import ByteLevel
+from sensorium.data.tokenizers.byte_level import COMPOSED, ByteLevel
 from sensorium.data.tokenizers.pieces import SPACE, SentencePieces
 from sensorium.data.tokenizers.unigram import Unigram
 from sensorium.data.tokenizers.words import Words
 from sensorium.models.published import Told
-from sensorium.models.word_files import ABOUT, FORMS, JOINED, TOKENIZER, UNSEEN, Found, hf
+from sensorium.models.word_files import ABOUT, FORMS, JOINED, NFC, TOKENIZER, UNSEEN, Found, hf
 
 HARD = (
     *("", " ", "  ", "\n", "\r\n\r\n \t\t x", "a", " a ", "   a  b   \n\n  c\n", "▁", "▁ a▁▁b ▁"),
@@ -144,7 +144,8 @@ def _byte_level(words: ByteLevel) -> Part:
     steps = [one | more if one["type"] == "ByteLevel" else one for one in FORMS[table.split]]
     cut = steps[0] if len(steps) == 1 else {"type": "Sequence", "pretokenizers": steps}
     read = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
-    return {"normalizer": None, "pre_tokenizer": cut, "decoder": read, "model": model}
+    prepare = NFC if table.split in COMPOSED else None
+    return {"normalizer": prepare, "pre_tokenizer": cut, "decoder": read, "model": model}
 
 
 def joins(words: SentencePieces) -> list[list[str]]:

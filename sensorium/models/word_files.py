@@ -10,7 +10,7 @@ from typing import Any
 from sensorium.data.chat import matched
 from sensorium.data.errors import DataError
 from sensorium.data.tokenizers import byte_level, pieces, unigram
-from sensorium.data.tokenizers.byte_level import LLAMA3, ByteLevel
+from sensorium.data.tokenizers.byte_level import COMPOSED, LLAMA3, ByteLevel
 from sensorium.data.tokenizers.pieces import SentencePieces
 from sensorium.data.tokenizers.unigram import Unigram
 from sensorium.data.tokenizers.words import Words
@@ -27,7 +27,9 @@ FORMS: dict[str, list[dict[str, Any]]] = {  # a tokenizer.json's "pre_tokenizer"
     "gpt2": [_BYTES],
     "digits": [{"type": "Digits", "individual_digits": True}, _BYTES],
     "llama3": [_LLAMA3, _BYTES | {"use_regex": False}],
+    "gpt2-nfc": [_BYTES],
 }
+NFC = {"type": "NFC"}
 JOINED = [  # a "normalizer": how SentencePiece's texts are prepared
     {"type": "Prepend", "prepend": "▁"},
     {"type": "Replace", "pattern": {"String": " "}, "content": "▁"},
@@ -223,13 +225,17 @@ def _begins(whole: Mapping[str, Any], about: Mapping[str, Any]) -> bool:
 
 
 def _split(whole: Mapping[str, Any]) -> str:
-    if whole.get("normalizer") is not None:
-        raise DataError(f"it normalises texts ({whole['normalizer'].get('type')})")
+    prepare = whole.get("normalizer")
+    if prepare not in (None, NFC):
+        raise DataError(f"it normalises texts ({prepare.get('type')})")
     cut = whole.get("pre_tokenizer") or {}
     steps = cut.get("pretokenizers", [cut])
     said = [{k: v for k, v in step.items() if k != "trim_offsets"} for step in steps]
+    for step in said:
+        if step.get("type") == "ByteLevel":
+            step.setdefault("use_regex", True)  # files older than the setting do not say it
     for name, form in FORMS.items():
-        if said == form:
+        if said == form and (name in COMPOSED) is (prepare == NFC):
             return name
     raise DataError(f"it cuts texts in a way that is not known here: {json.dumps(said)[:300]}")
 

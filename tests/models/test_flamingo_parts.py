@@ -1,5 +1,6 @@
 """OpenFlamingo's checkpoint.pt, joined with its language model and tower by one command."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,32 @@ from sensorium.cli import main
 from sensorium.data.interleaved import CHUNK
 from sensorium.data.ragged import lay
 from sensorium.forms.gated import Gated
+from sensorium.media.specs import openai_clip
+from sensorium.models import gpt_neox
+from sensorium.models.declaration import Declaration
+from sensorium.models.flamingo import TINY_NEOX
+from sensorium.models.flamingo import words as words_of
 from sensorium.models.flamingo_parts import completed, join
+from sensorium.models.layouts import layout
 from sensorium.models.published import Part
+from sensorium.models.word_export import described
 from sensorium.nn.pictured import Pictures
 from sensorium.verbs.exchange import import_model
 from sensorium.weights.errors import WeightsError
+from tests.data.test_words import PAIRS
 from tests.models.drawn import drift, uniform
-from tests.models.test_flamingo_layouts import CONFIGS, GOLDEN, LIMIT, Given, own, tower, write
+from tests.models.nets import filled
+from tests.models.test_flamingo_layouts import (
+    CONFIGS,
+    GOLDEN,
+    LIMIT,
+    Given,
+    fitting,
+    own,
+    tower,
+    write,
+)
+from tests.verbs.test_shown import drawn
 
 KINDS = list(CONFIGS)
 WORDS = {"mpt": "transformer.wte.weight", "gpt_neox": "gpt_neox.embed_in.weight"}
@@ -162,3 +182,41 @@ def test_the_tokenizer_is_given_the_tokens_that_openflamingo_adds(tmp_path: Path
     for count in (92, 95, 200):
         with pytest.raises(WeightsError, match=f"96 word vectors, .* {count} tokens"):
             join(Part("it", plain), {"lm": Part("lm", lm, beside(count)), "tower": clip})
+
+
+def test_the_whole_with_its_tokenizer_is_talked_with(tmp_path: Path) -> None:
+    """A GPT-NeoX with its tokenizer.json beside, under an OpenFlamingo with three tokens more."""
+    words = PAIRS["gpt2-nfc"][1]
+    spec = fitting(TINY_NEOX)
+    lm = words_of(Declaration(gpt_neox.gpt_neox, gpt_neox.TINY.args), words.vocab + 3)
+    declaration = spec._replace(args=spec.args | dict(lm=lm, mark=words.vocab + 1))
+    manifest = {"transform": openai_clip(24)}
+    chosen = layout("openflamingo")
+    whole = chosen.keymap(declaration).save(filled(declaration).state_dict())
+    trained, own_lm, seen = {}, {}, {}
+    for key, tensor in whole.items():
+        tensor = tensor.clone()
+        if key.startswith("vision_encoder."):
+            seen[key.replace("vision_encoder.", "visual.")] = tensor
+        elif ".decoder_layer." in key or "final_layer_norm" in key:
+            own_lm[key.removeprefix("lang_encoder.").replace("decoder_layer.", "")] = tensor
+        else:
+            trained[key] = tensor
+    config = json.loads(chosen.files(declaration, manifest)["config.json"])
+    del config["media_token_id"]
+    at = write(own_lm, tmp_path / "lm", config)
+    table, about = described(words)
+    (at / "tokenizer.json").write_text(json.dumps(table))
+    (at / "tokenizer_config.json").write_text(json.dumps(about))
+    save_file(seen, tmp_path / "clip.safetensors")
+    save_file(trained, tmp_path / "trained.safetensors")
+    files = tmp_path / "trained.safetensors", at, tmp_path / "clip.safetensors"
+    assert command(files, tmp_path / "out") == 0
+    model = sensorium.load(tmp_path / "out")
+    assert model.manifest["model"] == declaration.spec() and model.words is not None
+    added = {name: model.words.specials[name] for name in (CHUNK, "<image>", "<PAD>")}
+    assert list(added.values()) == [words.vocab + i for i in range(3)]
+    assert model.words.encode("<image> a") == words.encode("<image> a")
+    image = {"type": "image", "image": drawn(0)}
+    said = [{"role": "user", "content": [image, {"type": "text", "text": "what?"}]}]
+    assert model.chat(said, max_tokens=3).ids

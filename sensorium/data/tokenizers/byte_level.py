@@ -1,11 +1,13 @@
 """Byte-level BPE as language models use it (Radford et al. 2019, section 2.2), its many splits.
 
 A text is cut into words by a pattern, a word is its UTF-8 bytes, and bytes are merged in the order
-the merges were learnt. Nothing is normalised, so decoding gives the text, but for vocabularies that
-lack bytes (SmolLM2's has none for U+40000 and above): as in their original those are left out.
+the merges were learnt. Nothing is normalised (but by GPT-NeoX's, which composes letters: NFC), so
+decoding gives the text, but for vocabularies that lack bytes (SmolLM2's has none for U+40000 and
+above): as in their original those are left out.
 """
 
 import json
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -23,10 +25,12 @@ LLAMA3 = (
     r"|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 SPLITS: dict[str, tuple[str, ...]] = {
-    "gpt2": (GPT2,),  # GPT-2, OPT, BART, GPT-Neo, GPT-J, MPT
+    "gpt2": (GPT2,),  # GPT-2, OPT, BART, GPT-Neo, GPT-J
     "digits": (r"\p{N}|\P{N}+", GPT2),  # every digit by itself first: SmolLM, StarCoder
     "llama3": (LLAMA3,),
+    "gpt2-nfc": (GPT2,),  # GPT-NeoX, Pythia, RedPajama-INCITE, MPT
 }
+COMPOSED = frozenset(("gpt2-nfc",))  # texts are brought to NFC first
 _BYTE_OF = {letter: b for b, letter in enumerate(BYTES)}
 
 
@@ -123,6 +127,8 @@ class ByteLevel:
         `follows` says that text stands directly before it; here that makes no difference.
         """
         text = readable(text, where)
+        if self.table.split in COMPOSED:
+            text = unicodedata.normalize("NFC", text)
         if self._added is None:
             return list(self._pieces.ids(self._words(text)))
         out, at = [], 0
