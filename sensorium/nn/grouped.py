@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from sensorium.nn.slots import Kept, Source
 from sensorium.nn.turn import Turn
 
+BLOCK, LONG = 64, 128  # queries that are worked on together, and texts that are worth it
+
 
 class Heads(NamedTuple):
     """How attention is shared out.
@@ -131,6 +133,8 @@ def attend(
     """
     b, h, n, w = q.shape
     g, scale = k.shape[1], heads.scale
+    if mask is None and n > LONG and q.device.type == "cpu" and not taught(q, k, v):
+        return in_blocks(q, k, v, scale)
     if n == 1 and mask is None:  # the first token: it sees itself
         mask = q.new_ones((1, 1, 1, k.shape[2]), dtype=torch.bool)
     if n == 1 and g < h and mask is not None:
@@ -142,3 +146,30 @@ def attend(
     return F.scaled_dot_product_attention(
         q, k, v, attn_mask=mask, is_causal=mask is None, scale=scale, enable_gqa=g < h
     )
+
+
+def taught(*parts: Tensor) -> bool:
+    """Whether gradients are wanted, or a graph is traced, in which blocks would be unrolled."""
+    wanted = torch.is_grad_enabled() and any(one.requires_grad for one in parts)
+    return wanted or torch.compiler.is_compiling()
+
+
+def in_blocks(
+    q: Float[Tensor, "b h n w"],
+    k: Float[Tensor, "b g k w"],
+    v: Float[Tensor, "b g k w"],
+    scale: float | None,
+) -> Float[Tensor, "b h n w"]:
+    """Causal attention, `BLOCK` queries at a time: a processor's kernel computes what it masks.
+
+    Query i sees the first i + 1 keys, however many there are.
+    """
+    out, n = torch.empty_like(q), q.shape[2]
+    for start in range(0, n, BLOCK):
+        end = min(start + BLOCK, n)
+        mask = torch.ones((end - start, end), dtype=torch.bool).tril(start)
+        keys, values = k[:, :, :end], v[:, :, :end]
+        out[:, :, start:end] = F.scaled_dot_product_attention(
+            q[:, :, start:end], keys, values, mask, scale=scale, enable_gqa=k.shape[1] < q.shape[1]
+        )
+    return out
