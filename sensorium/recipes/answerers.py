@@ -54,12 +54,19 @@ class Habit(NamedTuple):
     lr: float = 1e-3
     precision: Literal["float32", "bf16"] = "float32"
     together: int = 1  # questions about a picture side by side, for which it is read once
+    meant: bool = False  # whether it is also told what statements speak of
 
 
 HABITS = {
     "vilt": Habit(3, 2600, 128, 2e-3, "bf16"),
     "albef": Habit(3, 2500, 128, 5e-4, "float32", 4),
 }
+ON = {("uniter", "nlvr_made"): Habit(3, 9000, 128, 2e-3, meant=True)}  # on some data, another
+
+
+def habit(system: str, data: str = "") -> Habit:
+    """A system's habit, or its own on these data."""
+    return ON.get((system, data), HABITS.get(system, Habit()))
 
 
 class Answerer(NamedTuple):

@@ -32,6 +32,20 @@ DRAWN = Ranges(  # a drawing fills its canvas: turned, stretched and recoloured 
     noise=0.0,
     cutout_chance=0.0,
 )
+CROPPED = Ranges(  # CLIP's one augmentation: captions that tell colours and sides stay true
+    area=(0.9, 1.0),
+    aspect=(1.0, 1.0),
+    degrees=0.0,
+    scale=(1.0, 1.0),
+    shift=0.0,
+    brightness=0.0,
+    contrast=0.0,
+    saturation=0.0,
+    hue=0.0,
+    grey=0.0,
+    noise=0.0,
+    cutout_chance=0.0,
+)
 DESIGNS = ({"fluent", "fluent3d"},)  # renderings of one design are held out together
 
 
@@ -136,5 +150,5 @@ def own(data: str, effort: Effort) -> Material:
         licence="of the pictures it was trained on",
         first=0.0,
         objective=Contrastive((0.0, LOG_SCALE_MAX), repeats="mask"),
-        ranges=Ranges(flip=0.5),
+        ranges=CROPPED,
     )

@@ -22,12 +22,11 @@ from sensorium.objectives.answering import Asking
 from sensorium.objectives.meaning import Meaning
 from sensorium.objectives.telling import Telling
 from sensorium.recipes.answerers import (
-    HABITS,
     Answerer,
-    Habit,
     Wanted,
     answerer,
     continued,
+    habit,
     pointing,
     small_start,
 )
@@ -59,7 +58,6 @@ LONGEST = 64  # tokens of a question
 BATCH = 128  # questions a step, where nothing else is said
 FRAME = 4  # of those, special ones, and a "?"
 WIDTH, LAYERS = 64, 3
-STATEMENTS = Habit(3, 9000, 128, 2e-3)  # UNITER's on nlvr's and made ones
 KINDS = 4  # rows of the largest table of kinds of tokens
 DECODERS = ("albef",)  # systems whose answers are read word by word
 SYSTEMS = Literal["vilt", "albef", "visualbert", "uniter", "lxmert", "vilbert"]
@@ -117,15 +115,14 @@ def vqa(
     def found() -> Cut:
         return cut(data)
 
-    meant = system == "uniter" and data == "nlvr_made"
-    own = STATEMENTS if meant else HABITS.get(system, Habit())
+    own = habit(system, data)
     effort = Effort(
         own.steps if steps is None else steps,
         own.batch if batch is None else batch,
         own.lr if lr is None else lr,
         own.precision if precision == "usual" else precision,
         seed,
-        meant=meant,
+        meant=own.meant,
     )
     about = {"questions": data, "system": system}
     return answering(system, found, lambda: None, start, effort, about)
@@ -203,7 +200,7 @@ def answering(
         return pointed(start_of) if effort.meant else start_of
 
     def order(kept: Subset) -> Order:
-        together = HABITS.get(system, Habit()).together
+        together = habit(system).together
         if together == 1:
             return Shuffled(len(kept), effort.seed)
         entries = found().train.entries
@@ -274,7 +271,7 @@ def anew(
     words = WordPiece(words.pieces, min(longest, LONGEST), lower=True, truncate=True)
     short, patch, long = parts.shape
     side = None if seen is None else next(iter(seen.values()))[0].features.shape[1]
-    size = (words.vocab, words.length, len(table), WIDTH, HABITS.get(system, Habit()).layers)
+    size = (words.vocab, words.length, len(table), WIDTH, habit(system).layers)
     how = answerer(system, Wanted(*size, short, patch, long, side), head)
     return Made(how, words, table, lambda: small_start(how.model.build()))
 

@@ -34,12 +34,15 @@ STYLE = """
 def write(folder: Path) -> Path:
     """Writes report.html into the folder of a run that is done, and returns its path."""
     said = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    order = [stage["stage"] for stage in said["stages"]]
     parts = [
         tag("style", trusted(STYLE)),
         head(said),
         wrapped(section("Stage by stage", LEAD, picture(said["stages"]), stages(said["stages"]))),
         wrapped(section("Languages", "Of what is left, by size.", languages(said["languages"]))),
-        wrapped(section("What was dropped", DROPPED, *examples(read_ledger(folder / "ledger")))),
+        wrapped(
+            section("What was dropped", DROPPED, *examples(order, read_ledger(folder / "ledger")))
+        ),
         wrapped(section("Record", "What it takes to run it again.", record(said))),
     ]
     at = folder / "report.html"
@@ -146,8 +149,8 @@ def stages(some: Sequence[Mapping[str, Any]]) -> Html:
             f"{stage['kept_files']:,}",
             size(stage["kept_bytes"]),
             f"{stage['changed']:,}" if stage["changed"] else "",
-            f"{stage['seconds']:.1f}",
-            f"{speed:,.0f}" if speed >= 10 else f"{speed:.1f}",
+            few(stage["seconds"]),
+            few(speed),
         )
         rows.append(tag("tr", *(tag("td", cell) for cell in cells)))
         for reason, (files, total) in most_first(stage["reasons"]):
@@ -156,13 +159,18 @@ def stages(some: Sequence[Mapping[str, Any]]) -> Html:
     return tag("table", *rows)
 
 
+def few(number: float) -> str:
+    """A number in two digits where it is small, so that none but 0 is shown as 0."""
+    return f"{number:,.0f}" if number >= 10 else f"{number:.2g}"
+
+
 def most_first(reasons: Mapping[str, Sequence[int]]) -> list[tuple[str, Sequence[int]]]:
     """Reasons with what they dropped, the largest first."""
     return sorted(reasons.items(), key=lambda item: -item[1][1])[:REASONS]
 
 
-def examples(entries: Iterable[Entry]) -> list[Html]:
-    """A few files of each stage and reason: the smallest SHA-256 of their names."""
+def examples(order: Sequence[str], entries: Iterable[Entry]) -> list[Html]:
+    """A few files of each stage, in order, and reason: the smallest SHA-256 of their names."""
     chosen: dict[tuple[str, str], list[tuple[str, Entry]]] = {}
     counts: dict[tuple[str, str], int] = {}
     for entry in entries:
@@ -174,8 +182,11 @@ def examples(entries: Iterable[Entry]) -> list[Html]:
         best.sort(key=lambda one: one[0])
         del best[SHOWN:]
     made = []
-    for (stage, reason), some in chosen.items():
-        title = tag("summary", f"{stage}: {short(reason, 100)} ({counts[stage, reason]:,})")
+    places = {stage: place for place, stage in enumerate(order)}
+    for stage, reason in sorted(chosen, key=lambda key: (places[key[0]], -counts[key], key[1])):
+        some = chosen[stage, reason]
+        why = short(reason, 100) if stage == reason else f"{stage}: {short(reason, 100)}"
+        title = tag("summary", f"{why} ({counts[stage, reason]:,})")
         shown: list[Html] = []
         for _, entry in some:
             detail = f" · {short(entry.detail, 120)}" if entry.detail else ""
