@@ -134,7 +134,7 @@ def instruct(
         data: easy_vqa, or a file in LLaVA's form whose pictures lie by it.
         template: the chat template, where the language model's files named none.
         steps: optimiser steps.
-        batch: conversations a step; all questions of a picture are one.
+        batch: conversations a step; of easy_vqa two questions about a picture each.
         lr: peak learning rate.
         precision: of the matrix products; weights are kept in float32.
         seed: of everything random.
@@ -161,7 +161,7 @@ def lora(
         data: easy_vqa, or a file in LLaVA's form whose pictures lie by it.
         rank: of the additions.
         steps: optimiser steps.
-        batch: conversations a step; all questions of a picture are one.
+        batch: conversations a step; of easy_vqa two questions about a picture each.
         lr: peak learning rate.
         precision: of the matrix products; weights are kept in float32.
         seed: of everything random.

@@ -8,7 +8,7 @@ from sensorium.datasets.easy_vqa import easy_vqa, easy_vqa_shapes
 from sensorium.datasets.llava import Conversations, Entry, about, llava
 from sensorium.models.llava_inputs import ConversationInputs
 
-ROUNDS = 100  # questions of a picture that share its conversation
+ROUNDS = 2  # questions of a picture in a row: of more, the later are told from the earlier
 
 
 def gate(found: Conversations, inputs: ConversationInputs) -> None:

@@ -3,6 +3,7 @@
 Which of them is decided by how the process was started: `torchrun` sets RANK and WORLD_SIZE.
 """
 
+import gc
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -44,7 +45,9 @@ def joined() -> Iterator[Place]:
     dist.init_process_group("nccl" if cuda else "gloo")
     try:
         yield Place(dist.get_rank(), world, device)
+        dist.barrier()  # a rank that leaves while another still exchanges is aborted at its exit
     finally:
+        gc.collect()  # sharded modules are cycles that hold the group
         dist.destroy_process_group()
 
 
