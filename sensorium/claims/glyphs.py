@@ -2,25 +2,30 @@
 
 A kind of glyph is a fixed pattern of 5 x 5 squares. In a document each of a few kinds has a name
 that it has in that document alone, so that only what stands before a glyph says what it is called.
+A caption has one glyph and its kind's own word, which is the same everywhere.
 """
 
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from sensorium.data.ragged import lay
 from sensorium.nn.pictured import Pictures
 from sensorium.objectives.next_token import Lesson
+from sensorium.types import Ids
 
 PIXELS, CELLS, SQUARE = 24, 5, 4
 KINDS, NAMES = 8, 8
 START, MARK, END = 0, 1, 2
-KEY = 3  # the words that stand for kinds in texts without pictures
+CAPTION = 3  # begins a caption, as START a document
+KEY = 4  # the words that stand for kinds in texts without pictures
 NAME = KEY + KINDS
-VOCAB = NAME + NAMES
+OWN = NAME + NAMES  # the words of captions
+VOCAB = OWN + KINDS
+NONE = np.zeros(0, dtype=np.int64)  # no captions
 
 
 class Documents(NamedTuple):
@@ -65,25 +70,41 @@ def documents(count: int, items: int, kinds: int, rng: np.random.Generator) -> D
     return Documents(pick[row, which], names[row, which], names)
 
 
-def told(of: Documents) -> Lesson:
-    """The documents as texts without pictures: a kind's own word stands where its glyph would."""
-    return _laid(of, KEY + of.kind, None)
+def told(of: Documents, captions: Int[np.ndarray, " m"] = NONE) -> Lesson:
+    """Documents and captions without pictures: a kind's key stands where its glyph would.
+
+    Args:
+        captions: the kinds of the glyphs that have one.
+    """
+    return Lesson(*_laid(of, captions, KEY + of.kind, KEY + captions))
 
 
-def shown(of: Documents, rng: np.random.Generator, noise: float) -> Lesson:
-    """The documents with glyphs; names, and the end behind each, are learnt."""
-    return _laid(of, np.full_like(of.kind, MARK), drawn(of.kind.flatten(), rng, noise))
-
-
-def _laid(of: Documents, first: Int[np.ndarray, "n k"], image: Tensor | None) -> Lesson:
-    end = np.full_like(of.kind, END)
-    rows = np.stack([first, of.name, end], axis=2).reshape(len(first), -1)
-    ids = np.concatenate([np.full((len(first), 1), START), rows], axis=1)
-    text = lay(ids.tolist())
-    learnt = text.ids >= NAME
-    if image is None:
-        return Lesson(text, learnt)
+def shown(
+    of: Documents,
+    rng: np.random.Generator,
+    noise: float,
+    captions: Int[np.ndarray, " m"] = NONE,
+) -> Lesson:
+    """Documents and captions with glyphs; names and own words are learnt."""
+    marks = (np.full_like(kinds, MARK) for kinds in (of.kind, captions))
+    text, learnt = _laid(of, captions, *marks)
+    image = drawn(np.concatenate([of.kind.flatten(), captions]), rng, noise)
     return Lesson(text, learnt, Pictures(image, (text.ids == MARK).nonzero()[:, 0]))
+
+
+def _laid(
+    of: Documents,
+    captions: Int[np.ndarray, " m"],
+    first: Int[np.ndarray, "n k"],
+    alone: Int[np.ndarray, " m"],
+) -> tuple[Ids, Bool[Tensor, " t"]]:
+    """Texts laid end to end, and what is learnt; `first` and `alone` stand where glyphs do."""
+    items = np.stack([first, of.name, np.full_like(first, END)], axis=2)
+    begins = np.full((len(first), 1), START)
+    rows = np.concatenate([begins, items.reshape(len(first), 3 * first.shape[1])], axis=1)
+    said = [np.full_like(alone, CAPTION), alone, OWN + captions, np.full_like(alone, END)]
+    text = lay(rows.tolist() + np.stack(said, axis=1).tolist())
+    return text, text.ids >= NAME
 
 
 def asked(

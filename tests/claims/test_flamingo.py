@@ -21,6 +21,7 @@ DESIGN = flamingo.FULL._replace(
     test=8,
     words=Effort(2, 4, 1e-3),
     sight=Effort(2, 4, 1e-3),
+    captions=9,
     meet=Effort(2, 2, 1e-3),
 )
 
@@ -33,11 +34,11 @@ def test_the_experiment_is_measured_written_and_not_measured_again(tmp_path: Pat
     assert all(v["claim"] in page for v in found["verdicts"]) and "{" not in page
     assert (tmp_path / "claim.png").read_bytes().startswith(b"\x89PNG")
     lines = (tmp_path / "results.jsonl").read_text().splitlines()
-    assert len(lines) == 1 + len(flamingo.jobs(DESIGN)) == 7
+    assert len(lines) == 1 + len(flamingo.jobs(DESIGN)) == 9
     again = measure("flamingo", DESIGN, tmp_path, said.append, workers=0)
     assert again == found and (tmp_path / "results.jsonl").read_text().splitlines() == lines
-    start = [json.loads(line)["found"]["start"] for line in lines[1:4]]
-    assert start[0] == start[1] != start[2]  # closed gates change nothing, open layers do
+    start = [json.loads(line)["found"]["start"] for line in lines[1:5]]
+    assert start[0] == start[1] == start[2] != start[3]  # only open layers change anything
 
 
 def test_a_name_is_a_kinds_in_its_document_alone() -> None:
@@ -64,6 +65,22 @@ def test_texts_and_glyphs_say_the_same_and_what_is_asked_ends_with_a_glyph() -> 
     ends = lesson.text.lengths.cumsum(0) - 1
     assert (lesson.text.ids[ends] == glyphs.MARK).all() and lesson.text.lengths.tolist() == [8] * 5
     assert known.gather(1, right[:, None])[:, 0].tolist() == of.name[:, -1].tolist()
+
+
+def test_captions_say_a_kinds_own_word_behind_the_documents() -> None:
+    of = glyphs.documents(2, 3, 2, np.random.default_rng(3))
+    kinds = np.array([5, 0, 5])
+    lesson = glyphs.shown(of, np.random.default_rng(4), 0.1, kinds)
+    ids = lesson.text.ids[-12:].view(3, 4)
+    assert lesson.text.lengths.tolist() == [10, 10, 4, 4, 4]
+    begins = [[glyphs.CAPTION, glyphs.MARK]] * 3
+    assert ids[:, :2].tolist() == begins and (ids[:, 2] - glyphs.OWN).tolist() == [5, 0, 5]
+    assert lesson.learnt[-12:].view(3, 4).tolist() == [[False, False, True, False]] * 3
+    assert isinstance(lesson.source, Pictures) and len(lesson.source.image) == 9
+    alone = glyphs.shown(
+        glyphs.documents(0, 3, 2, np.random.default_rng(3)), np.random.default_rng(4), 0.1, kinds
+    )
+    assert alone.text.lengths.tolist() == [4, 4, 4]
 
 
 def test_kinds_are_told_apart_by_their_patterns() -> None:
