@@ -95,9 +95,12 @@ class MemoryAttention(nn.Module):
         self.out = nn.Linear(heads.count * heads.width, width, bias=bias[1])
 
     def remember(self, memory: Source) -> Kept:
-        """The memory's keys and values, to be worked out once for all tokens that read it."""
+        """The memory's keys and values, to be worked out once for all tokens that read it.
+
+        They are laid out head by head, as the kernel reads them with every token.
+        """
         k, v = self.kv(memory.x[0]).view(memory.x.shape[1], 2, -1, self.heads.width).unbind(1)
-        return Kept(*(part[memory.rows].transpose(1, 2) for part in (k, v)))
+        return Kept(*(part[memory.rows].transpose(1, 2).contiguous() for part in (k, v)))
 
     def forward(self, x: Float[Tensor, "1 t d"], turn: Turn) -> Float[Tensor, "1 t d"]:
         if turn.cross is not None:

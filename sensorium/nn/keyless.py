@@ -44,6 +44,9 @@ class KeylessKV(nn.Linear):
         super().__init__(width, 2 * width, bias=False)
         self.bias = nn.Parameter(torch.zeros(width))
 
+    def whole(self) -> Float[Tensor, " two_d"]:
+        """The bias of both, nothing for keys."""
+        return torch.cat([torch.zeros_like(self.bias), self.bias])
+
     def forward(self, input: Float[Tensor, "*t d"]) -> Float[Tensor, "*t two_d"]:
-        whole = torch.cat([torch.zeros_like(self.bias), self.bias])
-        return F.linear(input, self.weight, whole)
+        return F.linear(input, self.weight, self.whole())

@@ -11,12 +11,13 @@ from sensorium.data.tokenizers import ClipBPE
 from sensorium.forms.dual import Dual
 from sensorium.media import transform
 from sensorium.media.specs import openai_clip
+from sensorium.models import whisper
 from sensorium.models.clip import TINY, TextSize, ViTSize, clip_vit
 from sensorium.nn.activation import ACTIVATIONS, QuickGELU, activation
 from sensorium.nn.block import MLP, Block, Pre, Stack, layer_norm, post_layer, pre_layer
 from sensorium.nn.sight import FirstOnly, LastOnly, View, soft
 from sensorium.types import Ids, Ragged, Tokens
-from sensorium.verbs.fast import prepared, stamp, supported
+from sensorium.verbs.fast import Packed, prepared, stamp, supported
 from sensorium.verbs.load import cast
 from sensorium.verbs.model import Model
 
@@ -81,6 +82,27 @@ def test_a_stamp_tells_every_change() -> None:
     assert second != first
     net.to(torch.bfloat16)
     assert stamp(net) != second
+
+
+@pytest.mark.parametrize("dtype", LIMITS)
+@torch.inference_mode()
+def test_a_listener_scores_through_its_twin_what_it_scores(dtype: torch.dtype) -> None:
+    """Texts read piece by piece; the twin's head is a packed copy of the word vectors."""
+    net = whisper.TINY.build().to(dtype).eval()
+    for name, weight in net.named_parameters():
+        if name.endswith("bias"):
+            torch.nn.init.normal_(weight)  # so that those that keys have none of are told apart
+    twin, x = prepared(net), torch.randn(2, 80, 40).to(dtype)
+    assert isinstance(twin.decoder.head, Packed) and net.decoder.head is None  # type: ignore
+    word = "decoder.embed.word.weight"
+    assert twin.get_parameter(word).data_ptr() == net.get_parameter(word).data_ptr()
+    for texts in ([[1, 2, 3], [4]], [[5], [6]]):
+        if len(texts[0]) > 1:
+            caches = [one.listen(one.encode(x), 8) for one in (net, twin)]  # type: ignore[operator]
+            assert all(t.is_contiguous() for kept in caches[1].cross for t in kept)
+        pairs = zip((net, twin), caches, strict=True)
+        wanted, got = (one.extend(lay(texts), cache) for one, cache in pairs)  # type: ignore
+        assert far(got, wanted) < LIMITS[dtype]
 
 
 def test_other_precisions_are_refused() -> None:
