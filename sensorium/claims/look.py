@@ -13,7 +13,7 @@ from sensorium.claims.record import Record
 from sensorium.claims.verdict import Interval, Verdict, resampled
 
 INK, SOFT, RULE, PAGE = "#1c1d1f", "#66655f", "#e5e2da", "#fcfbf8"
-COLOURS = ("#b8561b", "#0f6073", "#6b4c9a")
+COLOURS = ("#b8561b", "#0f6073", "#6b4c9a", "#7a7d1c")
 
 
 def canvas(widths: tuple[float, ...]) -> tuple[Any, list[Any]]:

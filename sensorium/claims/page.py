@@ -182,9 +182,12 @@ def dots(ax: Any, arms: Mapping[str, str], each: Mapping[str, Sequence[float]]) 
 
 
 def lines(ax: Any, rows: Sequence[Lines], each: Mapping[str, Sequence[float]]) -> None:
-    """Each line through the means of its arms; seeds are dots."""
+    """Each line through the means of its arms; seeds are dots.
+
+    ValueError: there are more lines than colours.
+    """
     ends = []
-    for of, colour in zip(rows, look.COLOURS, strict=False):
+    for of, colour in zip(rows, look.COLOURS[: len(rows)], strict=True):
         means = [sum(each[arm]) / len(each[arm]) for arm in of.arms]
         ax.plot(of.x, means, color=colour, linewidth=2)
         for x, arm in zip(of.x, of.arms, strict=True):
