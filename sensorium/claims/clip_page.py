@@ -69,7 +69,7 @@ def plot(record: Record, design: Design, path: Path) -> None:
     """Left the accuracy of the arms along training, right the contrastive arm by prompts."""
     figure, (left, right) = look.canvas((1.7, 1.0))
     lines = []
-    for arm, colour in zip(ARMS, look.COLOURS, strict=True):
+    for arm, colour in zip(ARMS, look.COLOURS[: len(ARMS)], strict=True):
         found = [at(record, design, arm, place) for place in range(len(design.seen))]
         left.plot(design.seen, [f.value for f in found], color=colour, linewidth=2)
         for seed in design.seeds:
