@@ -24,7 +24,8 @@ the loss of texts without pictures before the first step.
 
 The rates and the numbers of steps were chosen in short trials on seed 100, which is not measured.
 An earlier design, in which the tower had 300 steps and told the kinds badly, learnt nothing from
-glyphs and was given up on that seed.
+glyphs and was given up on that seed. A first run, 500 steps on seeds 0 to 2, was set aside: one of
+its seeds was still learning. What counts is seeds 3 to 6 with 1,000 steps, not looked at before.
 """
 
 from functools import lru_cache
@@ -75,7 +76,7 @@ class Design(NamedTuple):
 
 
 FULL = Design(
-    seeds=(0, 1, 2),
+    seeds=(3, 4, 5, 6),
     width=64,
     layers=2,
     tower=48,
@@ -86,7 +87,7 @@ FULL = Design(
     words=Effort(1200, 32, 3e-3),
     sight=Effort(1500, 64, 2e-3),
     captions=54,
-    meet=Effort(500, 16, 2e-3),
+    meet=Effort(1000, 16, 2e-3),
 )
 
 
